@@ -1,0 +1,33 @@
+/* Jobs for certswap-worker: one process a job, one request, one reply. A worker that is silent, dies, is killed, sends
+ * anything unexpected or too long costs its own job only. One spare "check" worker, already sandboxed and with its
+ * trust store loaded, may wait. */
+#ifndef LOOP_JOB_H
+#define LOOP_JOB_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/fault.h"
+#include "loop/loop.h"
+#include "wire/message.h"
+
+struct jobs; /* knows how to start workers */
+struct jobs_spec {
+	const char *worker_path; /* certswap-worker */
+	const char *user;        /* to become, where we are root; resolved at start */
+	const char *trust;       /* PEM file handed to "check" workers as WORKER_TRUST_FD */
+	int require_sandbox;     /* pass --require-sandbox */
+	unsigned int at_once;    /* running workers, at most; more jobs wait in order */
+};
+struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec);
+void jobs_close(struct jobs *jobs); /* kills what runs; no callbacks */
+
+/* `reply` is NULL when the job failed and then fault says why, for a person. The reply is of the right kind, and valid
+ * in the callback only. */
+typedef void (*job_done_cb)(struct message *reply, const struct fault *fault, void *data);
+struct job;
+/* role: "check" or "probe". trust: NULL for the default one, else the path of another PEM file. Takes copies of body;
+ * the descriptors are duplicated. Calls back exactly once, never from inside this call. */
+struct job *job_start(struct jobs *jobs, const char *role, enum message_kind kind, const struct packer *body,
+		      const int *fds, size_t nfds, const char *trust, int64_t timeout_ms, job_done_cb cb, void *data);
+void job_close(struct job *job); /* kills its worker; no callback. After the callback the object is gone by itself. */
+#endif

@@ -1,0 +1,50 @@
+/* What a web server can be asked to do, through the hooks of its kind (HOOKS/KIND/VERB, CONTRACT "A hook"). One queue
+ * for each server: a transaction takes the queues of all its servers at once or waits. Nothing here knows nginx from
+ * Apache. Runs in certswapd. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+#include <stdbool.h>
+
+#include "loop/child.h"
+#include "settings/settings.h"
+
+enum server_verb {
+	SERVER_DUMP,
+	SERVER_CONFIGTEST,
+	SERVER_REHEARSE,
+	SERVER_RELOAD,
+	SERVER_START,
+	SERVER_ALIVE,
+	SERVER_VERBS
+};
+
+enum server_answer {
+	SERVER_DONE,      /* exit 0; for ALIVE: it runs */
+	SERVER_REFUSED,   /* exit 1; for ALIVE: it does not run */
+	SERVER_CANT_TELL, /* exit 75: try again later */
+	SERVER_BROKEN,    /* any other exit, a signal, its time limit, not started */
+	SERVER_NO_HOOK    /* there is no such hook (rehearse may be missing) */
+};
+
+struct server;
+/* Keeps a copy of what it needs from `settings`. hooks: the folder that holds nginx/, apache/ ... */
+struct server *server_new(struct loop *loop, const struct server_settings *settings, const char *hooks);
+void server_free(struct server *server); /* running hooks are killed, no callbacks */
+const char *server_name(const struct server *server);
+const char *server_kind(const struct server *server);
+
+typedef void (*server_done_cb)(enum server_answer answer, const char *output, void *data);
+/* Runs one hook. candidate: folder of a generation that a rehearsal or config test should see in the place of
+ * live_folder; NULL otherwise (CERTSWAP_CANDIDATE, CERTSWAP_LIVE in the hook's environment). Calls back exactly once;
+ * `output` is what it printed, or why it could not run. Hooks of one server run one after the other. */
+void server_ask(struct server *server, enum server_verb verb, const char *candidate, const char *live_folder,
+		server_done_cb cb, void *data);
+
+/* The queue. server_take_all calls back (never from inside) when all n servers are free, and holds them; first come,
+ * first served; waits as a whole. server_release_all frees them. */
+struct server_hold;
+typedef void (*server_held_cb)(void *data);
+struct server_hold *server_take_all(struct loop *loop, struct server *const *servers, size_t n, server_held_cb cb,
+				    void *data);
+void server_release_all(struct server_hold *hold); /* held or still waiting */
+#endif

@@ -1,0 +1,40 @@
+/* The state table of the swap (docs/architecture.md has it as a picture): a pure function. The caller brings the facts
+ * in struct txn up to date, says what happened, journals the step that it gets, durably, and only then acts. Each act
+ * can be repeated. tests/sim/ runs this very function through every interleaving of crashes, failures and strangers. */
+#ifndef SWAP_PLAN_H
+#define SWAP_PLAN_H
+#include "swap/state.h"
+
+enum txn_event {
+	TXN_EVENT_DONE,          /* the state's act was done; the facts say how things look now */
+	TXN_EVENT_FAILED,        /* the state's act could not be done */
+	TXN_EVENT_SERVER_BROKEN, /* PREFLIGHT: a server's configuration is broken without us too */
+	TXN_EVENT_NOTICE,        /* old_refused or new_refused of a certificate changed */
+	TXN_EVENT_SERVER_UP,     /* AWAITING: a server that was down runs */
+	TXN_EVENT_RECOVER,       /* certswapd started and found this transaction in the journal; disk facts are fresh */
+	TXN_EVENTS
+};
+
+/* What to do on entering a state. One act a state; TXN_ACT_NONE for final states. */
+enum txn_act {
+	TXN_ACT_NONE,
+	TXN_ACT_PREFLIGHT,     /* fills ran, served, runs */
+	TXN_ACT_EXCHANGE,      /* every certificate that is TXN_DISK_OLD: to new; fills disk */
+	TXN_ACT_LOOK_SERVERS,  /* fills runs */
+	TXN_ACT_RELOAD,        /* every server that runs */
+	TXN_ACT_PROBE_NEW,     /* fills wire and runs; what is wanted is the new pair */
+	TXN_ACT_WAIT,          /* for a server to come up; releases the queues */
+	TXN_ACT_EXCHANGE_BACK, /* every certificate that is TXN_DISK_NEW and not first: to old; fills disk */
+	TXN_ACT_PROBE_OLD,     /* fills wire and runs; what is wanted is the baseline */
+	TXN_ACT_START,         /* every server with ran && !runs */
+	TXN_ACTS
+};
+
+struct plan_step {
+	enum txn_state state;
+	enum txn_act act;
+	uint8_t tries_left;
+};
+/* An event that does not belong to the state changes nothing: it gives the present state with TXN_ACT_NONE. */
+struct plan_step plan_next(const struct txn *txn, enum txn_event event);
+#endif
