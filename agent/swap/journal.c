@@ -1,0 +1,237 @@
+#include "swap/journal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/memory.h"
+#include "swap/record.h"
+
+struct journal *journal_new(unsigned int id, size_t certificates, size_t servers)
+{
+	struct journal *j = xcalloc(1, sizeof *j);
+	j->id = id;
+	j->txn.state = TXN_STAGED;
+	j->txn.tries_left = TXN_RELOAD_TRIES;
+	j->txn.ncertificates = certificates;
+	j->txn.nservers = servers;
+	j->txn.certificates = xcalloc(certificates, sizeof *j->txn.certificates);
+	j->txn.servers = xcalloc(servers, sizeof *j->txn.servers);
+	j->certificates = xcalloc(certificates, sizeof *j->certificates);
+	j->servers = xcalloc(servers, sizeof *j->servers);
+	j->reason = xstrdup("");
+	return j;
+}
+
+void journal_free(struct journal *j)
+{
+	if (!j)
+		return;
+	for (size_t i = 0; i < j->txn.ncertificates; i++)
+		free(j->certificates[i].name);
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		free(j->servers[i]);
+	for (size_t i = 0; i < j->nplaces; i++) {
+		free(j->places[i].endpoint);
+		free(j->places[i].server_name);
+	}
+	free(j->txn.certificates);
+	free(j->txn.servers);
+	free(j->certificates);
+	free(j->servers);
+	free(j->places);
+	free(j->reason);
+	free(j);
+}
+
+void journal_reason(struct journal *j, const char *format, ...)
+{
+	va_list args;
+	if (*j->reason)
+		return;
+	va_start(args, format);
+	free(j->reason);
+	j->reason = text_printable(xvasprintf(format, args));
+	va_end(args);
+}
+
+static void file_name(unsigned int id, char buf[32])
+{
+	snprintf(buf, 32, "%06u.json", id);
+}
+
+static json_t *certificate_record(const struct journal_certificate *c, const struct txn_certificate *facts)
+{
+	return json_pack("{ss, sI, sI, so, so, si, sb, sb, sb}", "name", c->name, "old", (json_int_t)c->old_number,
+			 "new", (json_int_t)c->new_number, "old_sha256", record_from_digest(&c->old_sha256),
+			 "new_sha256", record_from_digest(&c->new_sha256), "disk", (int)facts->disk, "first",
+			 facts->first, "old_refused", facts->old_refused, "new_refused", facts->new_refused);
+}
+
+static json_t *server_record(const char *name, const struct txn_server *facts)
+{
+	return json_pack("{ss, sb, sb, sb, si}", "name", name, "ran", facts->ran, "served", facts->served, "runs",
+			 facts->runs, "wire", (int)facts->wire);
+}
+
+static json_t *place_record(const struct journal_place *p)
+{
+	return json_pack("{ss, ss, si, si, sb, so, si, si}", "endpoint", p->endpoint, "server_name", p->server_name,
+			 "key", p->key, "starttls", p->starttls, "proxy_protocol", p->proxy_protocol, "before",
+			 record_from_digest(&p->before), "turns", p->turns, "belongs", p->belongs);
+}
+
+int journal_save(int folder, const struct journal *j, struct fault *fault)
+{
+	char name[32];
+	json_t *certificates = json_array(), *servers = json_array(), *places = json_array();
+	for (size_t i = 0; i < j->txn.ncertificates; i++)
+		json_array_append_new(certificates, certificate_record(&j->certificates[i], &j->txn.certificates[i]));
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		json_array_append_new(servers, server_record(j->servers[i], &j->txn.servers[i]));
+	for (size_t i = 0; i < j->nplaces; i++)
+		json_array_append_new(places, place_record(&j->places[i]));
+	json_t *record = json_pack("{sI, ss, si, sI, sI, ss, so, so, so}", "id", (json_int_t)j->id, "state",
+				   txn_state_name(j->txn.state), "tries_left", j->txn.tries_left, "started_at_ms",
+				   (json_int_t)j->started_at_ms, "ended_at_ms", (json_int_t)j->ended_at_ms, "reason",
+				   j->reason, "certificates", certificates, "servers", servers, "places", places);
+	if (!record)
+		return fault_set(fault, -EINVAL, "the journal can't be written as JSON");
+	file_name(j->id, name);
+	int r = record_save(folder, name, record, fault);
+	json_decref(record);
+	return r < 0 ? fault_prefix(fault, "journal") : 0;
+}
+
+static unsigned int bounded(struct reader *r, const char *field, unsigned int limit)
+{
+	int64_t v = record_number(r, field);
+	if (v >= 0 && v < limit)
+		return (unsigned int)v;
+	r->failed = true;
+	r->field = field;
+	return 0;
+}
+
+static void read_certificate(struct reader *r, struct journal_certificate *c, struct txn_certificate *facts)
+{
+	c->name = xstrdup(record_string(r, "name"));
+	c->old_number = bounded(r, "old", 1000000000);
+	c->new_number = bounded(r, "new", 1000000000);
+	c->old_sha256 = record_digest(r, "old_sha256");
+	c->new_sha256 = record_digest(r, "new_sha256");
+	facts->disk = (enum txn_disk)bounded(r, "disk", TXN_DISKS);
+	facts->first = record_bool(r, "first");
+	facts->old_refused = record_bool(r, "old_refused");
+	facts->new_refused = record_bool(r, "new_refused");
+}
+
+static void read_server(struct reader *r, char **name, struct txn_server *facts)
+{
+	*name = xstrdup(record_string(r, "name"));
+	facts->ran = record_bool(r, "ran");
+	facts->served = record_bool(r, "served");
+	facts->runs = record_bool(r, "runs");
+	facts->wire = (enum txn_wire)bounded(r, "wire", TXN_WIRES);
+}
+
+static void read_place(struct reader *r, struct journal_place *p, size_t ncertificates)
+{
+	p->endpoint = xstrdup(record_string(r, "endpoint"));
+	p->server_name = xstrdup(record_string(r, "server_name"));
+	p->key = (uint8_t)bounded(r, "key", 256);
+	p->starttls = (uint8_t)bounded(r, "starttls", 256);
+	p->proxy_protocol = record_bool(r, "proxy_protocol");
+	p->before = record_digest(r, "before");
+	int64_t turns = record_number(r, "turns");
+	p->turns = turns >= 0 && turns < (int64_t)ncertificates ? (int)turns : -1;
+	p->belongs = (int)bounded(r, "belongs", (unsigned int)ncertificates);
+}
+
+/* Fills j from the three arrays; the first thing that is wrong is left in *r. */
+static void read_parts(struct reader *r, struct journal *j, const json_t *certificates, const json_t *servers,
+		       const json_t *places)
+{
+	struct reader part = {0};
+	for (size_t i = 0; i < j->txn.ncertificates; i++) {
+		part.object = json_array_get(certificates, i);
+		read_certificate(&part, &j->certificates[i], &j->txn.certificates[i]);
+	}
+	for (size_t i = 0; i < j->txn.nservers; i++) {
+		part.object = json_array_get(servers, i);
+		read_server(&part, &j->servers[i], &j->txn.servers[i]);
+	}
+	j->nplaces = json_array_size(places);
+	j->places = xcalloc(j->nplaces, sizeof *j->places);
+	for (size_t i = 0; i < j->nplaces; i++) {
+		part.object = json_array_get(places, i);
+		read_place(&part, &j->places[i], j->txn.ncertificates);
+	}
+	if (part.failed) {
+		r->failed = true;
+		r->field = part.field;
+	}
+}
+
+int journal_load(int folder, unsigned int id, struct journal **ret, struct fault *fault)
+{
+	char name[32];
+	json_t *record;
+	file_name(id, name);
+	int code = record_load(folder, name, &record, fault);
+	if (code < 0)
+		return code;
+	struct reader r = {.object = record};
+	const json_t *certificates = record_array(&r, "certificates"), *servers = record_array(&r, "servers"),
+		     *places = record_array(&r, "places");
+	struct journal *j = journal_new(id, json_array_size(certificates), json_array_size(servers));
+	if (txn_state_parse(record_string(&r, "state"), &j->txn.state) < 0) {
+		r.failed = true;
+		r.field = "state";
+	}
+	j->txn.tries_left = (uint8_t)bounded(&r, "tries_left", 256);
+	j->started_at_ms = record_number(&r, "started_at_ms");
+	j->ended_at_ms = record_number(&r, "ended_at_ms");
+	free(j->reason);
+	j->reason = xstrdup(record_string(&r, "reason"));
+	read_parts(&r, j, certificates, servers, places);
+	json_decref(record);
+	if (!r.failed && j->txn.ncertificates) {
+		*ret = j;
+		return 0;
+	}
+	journal_free(j);
+	return fault_set(fault, -EBADMSG, "journal %s is damaged: %s is missing or wrong", name,
+			 r.field ? r.field : "certificates");
+}
+
+int journal_list(int folder, unsigned int **ret_ids, size_t *ret_n, struct fault *fault)
+{
+	struct words names = {0};
+	int r = files_list(folder, false, &names, fault);
+	if (r < 0)
+		return r;
+	unsigned int *ids = xcalloc(names.n, sizeof *ids);
+	size_t n = 0;
+	for (size_t i = 0; i < names.n; i++) {
+		char again[32];
+		unsigned int id = (unsigned int)strtoul(names.v[i], NULL, 10);
+		file_name(id, again);
+		if (strcmp(again, names.v[i]) == 0)
+			ids[n++] = id;
+	}
+	words_done(&names);
+	*ret_ids = ids;
+	*ret_n = n;
+	return 0;
+}
+
+int journal_remove(int folder, unsigned int id, struct fault *fault)
+{
+	char name[32];
+	file_name(id, name);
+	return files_remove(folder, name, fault);
+}

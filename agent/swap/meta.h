@@ -1,0 +1,23 @@
+/* What is known about a generation without parsing its certificate: gen/NNNNNN/meta.json. Runs in certswapd. */
+#ifndef SWAP_META_H
+#define SWAP_META_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/fault.h"
+#include "base/hash.h"
+#include "base/text.h"
+
+struct meta {
+	unsigned int number;
+	struct digest sha256, spki, issuer_spki;             /* of the leaf, its key, the key that signed it */
+	char *serial, *issuer, *subject, *key_type, *origin; /* origin: "drop box", "submit", "standby" ... */
+	struct words names, accepted;                        /* accepted: finding codes that a person let pass */
+	int64_t not_before, not_after, made_at;
+	bool publicly_trusted;
+};
+int meta_save(int generation, const struct meta *meta, struct fault *fault); /* durable; 0 or negative errno */
+int meta_load(int generation, struct meta *ret, struct fault *fault);        /* meta_done when 0 */
+void meta_done(struct meta *m);                                              /* leaves it zeroed */
+void meta_copy(struct meta *to, const struct meta *from);                    /* `to` must be empty */
+#endif

@@ -1,0 +1,283 @@
+#include "swap/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "base/memory.h"
+
+#define LINK_MAX_LENGTH 256
+
+const char *const store_file_name[STORE_FILES] = {"cert.pem", "chain.pem", "fullchain.pem", "privkey.pem",
+						  "combined.pem"};
+static const bool holds_key[STORE_FILES] = {[3] = true, [4] = true};
+
+const char *store_generation_path(unsigned int number, char *buf)
+{
+	snprintf(buf, 32, "gen/%06u", number);
+	return buf;
+}
+
+/* The number in "gen/000007"; 0: not a target of ours. */
+static unsigned int target_number(const char *target)
+{
+	unsigned int number;
+	char again[32];
+	if (sscanf(target, "gen/%9u", &number) != 1 || !number)
+		return 0;
+	return strcmp(store_generation_path(number, again), target) == 0 ? number : 0;
+}
+
+int store_link_number(int folder, const char *link, struct fault *fault)
+{
+	char target[LINK_MAX_LENGTH];
+	int r = files_read_link(folder, link, target, sizeof target, fault);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	unsigned int number = target_number(target);
+	return number ? (int)number
+		      : fault_set(fault, -EINVAL, "%s points to %s, which is no generation", link, target);
+}
+
+static int open_generations(int folder, struct fault *fault)
+{
+	return files_open_folder(folder, "gen", 0711, fault);
+}
+
+static unsigned int highest_number(int generations, int folder)
+{
+	struct words names = {0};
+	unsigned int highest = 0;
+	(void)files_list(generations, false, &names, NULL); /* an unreadable folder shows when the next one is made */
+	for (size_t i = 0; i < names.n; i++) {
+		unsigned int n = (unsigned int)strtoul(names.v[i], NULL, 10);
+		highest = n > highest ? n : highest;
+	}
+	words_done(&names);
+	static const char *const links[] = {"live", "standby", "next"};
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+		int n = store_link_number(folder, links[i], NULL);
+		highest = n > (int)highest ? (unsigned int)n : highest;
+	}
+	return highest;
+}
+
+int store_begin(int folder, unsigned int *ret_number, int ret_fds[STORE_FILES], struct fault *fault)
+{
+	AUTO_CLOSE int generations = open_generations(folder, fault);
+	if (generations < 0)
+		return generations;
+	unsigned int number = highest_number(generations, folder) + 1;
+	char name[16];
+	snprintf(name, sizeof name, "%06u", number);
+	AUTO_CLOSE int generation = files_open_folder(generations, name, 0700, fault);
+	if (generation < 0)
+		return generation;
+	for (int i = 0; i < STORE_FILES; i++) {
+		ret_fds[i] = openat(generation, store_file_name[i], O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+				    0600);
+		if (ret_fds[i] >= 0)
+			continue;
+		int error = errno;
+		while (i-- > 0)
+			close(ret_fds[i]);
+		(void)store_remove(folder, number, NULL);
+		return fault_errno(fault, error, "can't make a file of generation %u", number);
+	}
+	*ret_number = number;
+	return 0;
+}
+
+static int settle_file(int fd, bool secret, const struct store_owner *owner)
+{
+	mode_t mode = secret ? owner->mode : (owner->mode | 0444);
+	if (geteuid() == 0 && fchown(fd, owner->uid, owner->gid) < 0)
+		return -errno;
+	return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int store_remove(int folder, unsigned int number, struct fault *fault)
+{
+	AUTO_CLOSE int generations = open_generations(folder, fault);
+	if (generations < 0)
+		return generations;
+	char name[16];
+	snprintf(name, sizeof name, "%06u", number);
+	return files_remove_tree(generations, name, fault);
+}
+
+int store_open_file(int folder, unsigned int number, const char *file, struct fault *fault)
+{
+	char path[32], *whole;
+	whole = xasprintf("%s/%s", store_generation_path(number, path), file);
+	int fd = openat(folder, whole, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int r = fd < 0 ? fault_errno(fault, errno, "can't open %s", whole) : fd;
+	free(whole);
+	return r;
+}
+
+int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], const struct meta *meta,
+	       const struct store_owner *owner, struct fault *fault)
+{
+	char path[32];
+	AUTO_CLOSE int generation = files_open_folder(folder, store_generation_path(number, path), 0, fault);
+	if (generation < 0)
+		return generation;
+	for (int i = 0; i < STORE_FILES; i++) {
+		int r = settle_file(fds[i], holds_key[i], owner);
+		if (r < 0)
+			return fault_errno(fault, r, "can't finish %s/%s", path, store_file_name[i]);
+	}
+	mode_t reach = 0700 | ((owner->mode & 0040) ? 0050 : 0); /* a group that may read the key must reach it */
+	if ((geteuid() == 0 && fchown(generation, owner->uid, owner->gid) < 0) || fchmod(generation, reach) < 0)
+		return fault_errno(fault, errno, "can't give %s its owner", path);
+	AUTO_CLOSE int generations = open_generations(folder, fault);
+	int r = generations < 0 ? generations : files_sync_folder(generation, fault);
+	if (r == 0)
+		r = files_sync_folder(generations, fault);
+	return r < 0 ? r : meta_save(generation, meta, fault); /* last: it makes the generation exist */
+}
+
+int store_read_meta(int folder, unsigned int number, struct meta *ret, struct fault *fault)
+{
+	char path[32];
+	AUTO_CLOSE int generation = files_open_folder(folder, store_generation_path(number, path), 0, fault);
+	if (generation < 0)
+		return generation;
+	int r = meta_load(generation, ret, fault);
+	return r < 0 ? fault_prefix(fault, "%s", path) : 0;
+}
+
+int store_set_standby(int folder, unsigned int number, struct fault *fault)
+{
+	char path[32];
+	if (!number)
+		return files_remove(folder, "standby", fault);
+	return files_link(folder, "standby", store_generation_path(number, path), fault);
+}
+
+/* One exchange of live with next and the look at what came out. next names `to` before. */
+static int exchange_and_look(int folder, unsigned int from, bool *ret_foreign, struct fault *fault)
+{
+	int r = files_exchange(folder, "live", "next", fault);
+	if (r < 0)
+		return r;
+	int came_out = store_link_number(folder, "next", NULL);
+	if (came_out == (int)from)
+		return files_remove(folder, "next", fault);
+	*ret_foreign = true; /* somebody replaced the link between our look and the exchange: give it back */
+	r = files_exchange(folder, "live", "next", fault);
+	return r < 0 ? r : files_remove(folder, "next", fault);
+}
+
+/* For a filesystem without RENAME_EXCHANGE: the look was just before, the window is the rename itself. */
+static int rename_over(int folder, struct fault *fault)
+{
+	if (renameat(folder, "next", folder, "live") < 0)
+		return fault_errno(fault, errno, "can't rename next to live");
+	return files_sync_folder(folder, fault);
+}
+
+int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_foreign, struct fault *fault)
+{
+	char path[32];
+	enum txn_disk disk;
+	*ret_foreign = false;
+	int r = store_look(folder, from, to, &disk, fault);
+	if (r < 0 || disk == TXN_DISK_NEW)
+		return r;
+	if (disk == TXN_DISK_FOREIGN) {
+		*ret_foreign = true;
+		return 0;
+	}
+	store_generation_path(to, path);
+	if (!from) {
+		if (symlinkat(path, folder, "live") == 0)
+			return files_sync_folder(folder, fault);
+		*ret_foreign = errno == EEXIST;
+		return *ret_foreign ? 0 : fault_errno(fault, errno, "can't make the link live");
+	}
+	r = files_link(folder, "next", path, fault);
+	if (r < 0)
+		return r;
+	r = exchange_and_look(folder, from, ret_foreign, fault);
+	return r == -EINVAL || r == -ENOSYS || r == -EXDEV ? rename_over(folder, fault) : r;
+}
+
+/* Puts back what a crash left between exchange and look: live is ours already, next holds what came out. */
+static int finish_look(int folder, unsigned int old, unsigned int new, int live, struct fault *fault)
+{
+	char target[LINK_MAX_LENGTH];
+	int r = files_read_link(folder, "next", target, sizeof target, NULL);
+	if (r == -ENOENT)
+		return live;
+	unsigned int came_out = r < 0 ? 0 : target_number(target);
+	bool ours = came_out && (came_out == old || came_out == new);
+	if (!ours && (live == (int)old || live == (int)new)) {
+		r = files_exchange(folder, "live", "next", fault);
+		live = r < 0 ? live : -EINVAL;
+	}
+	if (r == -EINVAL) /* next is no link: a stranger's file, given back by the exchange */
+		r = 0;
+	r = r < 0 ? r : files_remove(folder, "next", fault);
+	return r < 0 ? r : live;
+}
+
+int store_look(int folder, unsigned int old, unsigned int new, enum txn_disk *ret, struct fault *fault)
+{
+	int live = store_link_number(folder, "live", NULL);
+	if (live == 0 && old == 0) {
+		*ret = TXN_DISK_OLD;
+		return 0;
+	}
+	if (live > 0)
+		live = finish_look(folder, old, new, live, fault);
+	if (live < 0 && live != -EINVAL)
+		return live;
+	*ret = live == (int)new ? TXN_DISK_NEW : live > 0 && live == (int)old ? TXN_DISK_OLD : TXN_DISK_FOREIGN;
+	return 0;
+}
+
+/* Which generations a link names. */
+static bool is_named(int folder, unsigned int number)
+{
+	static const char *const links[] = {"live", "standby", "next"};
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (store_link_number(folder, links[i], NULL) == (int)number)
+			return true;
+	return false;
+}
+
+int store_sweep(int folder, struct fault *fault)
+{
+	struct words names = {0};
+	AUTO_CLOSE int generations = open_generations(folder, fault);
+	int r = generations < 0 ? generations : files_list(generations, false, &names, fault);
+	for (size_t i = 0; r == 0 && i < names.n; i++) {
+		AUTO_FREE char *meta = xasprintf("%s/meta.json", names.v[i]);
+		if (faccessat(generations, meta, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&
+		    !is_named(folder, (unsigned int)strtoul(names.v[i], NULL, 10)))
+			r = files_remove_tree(generations, names.v[i], fault);
+	}
+	words_done(&names);
+	return r;
+}
+
+int store_prune(int folder, unsigned int keep, struct fault *fault)
+{
+	struct words names = {0};
+	AUTO_CLOSE int generations = open_generations(folder, fault);
+	int r = generations < 0 ? generations : files_list(generations, false, &names, fault);
+	for (size_t i = 0; r == 0 && i + keep < names.n; i++) /* sorted: the oldest first */
+		if (!is_named(folder, (unsigned int)strtoul(names.v[i], NULL, 10)))
+			r = files_remove_tree(generations, names.v[i], fault);
+	words_done(&names);
+	return r;
+}
