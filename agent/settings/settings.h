@@ -88,14 +88,19 @@ void complaints_print(const struct complaints *c, FILE *out); /* "FILE:LINE: tex
 void complaints_done(struct complaints *c);
 
 /* Reads `file` and the *.conf files in certificates.d beside it (each of those holds a `certificates = ( ... );` or one
- * bare group of certificate options). Returns settings that the caller frees with settings_free, or NULL with every
- * complaint. Checks what the file alone can tell (types, ranges, unknown keys, duplicate names, servers that don't
- * exist); never the state of the host. */
+ * bare group of certificate options; hidden files and other endings are left alone). `@include "path"` on a line of its
+ * own is relative to the file that says it. Returns settings that the caller frees with settings_free, or NULL with
+ * every complaint. Checks what the file alone can tell (types, ranges, unknown keys, duplicate names, servers that
+ * don't exist); never the state of the host. */
 struct settings *settings_load(const char *file, struct complaints *ret);
 void settings_free(struct settings *s);
 
 const struct certificate_settings *settings_certificate(const struct settings *s, const char *name); /* NULL: none */
 const struct server_settings *settings_server(const struct settings *s, const char *name);           /* NULL: none */
+
+/* `certswapd -t`, `certswapctl config test`: says on `out` that the file is right and returns 0, or prints every
+ * complaint on `err` and returns 2. */
+int settings_print_check(const char *file, FILE *out, FILE *err);
 
 void settings_dump(const struct settings *s, FILE *out); /* the effective configuration, in libconfig's syntax */
 void settings_reference(FILE *out);                      /* the reference part of certswap.conf(5), mdoc(7) */

@@ -19,13 +19,15 @@ enum txn_event {
 enum txn_act {
 	TXN_ACT_NONE,
 	TXN_ACT_PREFLIGHT,     /* fills ran, served, runs */
-	TXN_ACT_EXCHANGE,      /* every certificate that is TXN_DISK_OLD: to new; fills disk */
-	TXN_ACT_LOOK_SERVERS,  /* fills runs */
-	TXN_ACT_RELOAD,        /* every server that runs */
-	TXN_ACT_PROBE_NEW,     /* fills wire and runs; what is wanted is the new pair */
+	TXN_ACT_EXCHANGE,      /* every certificate that is TXN_DISK_OLD: to new; stops at a stranger; fills disk */
+	TXN_ACT_LOOK_SERVERS,  /* fills runs and disk; whoever runs now also ran */
+	TXN_ACT_RELOAD,        /* every server that runs; partly done is DONE */
+	TXN_ACT_PROBE_NEW,     /* fills wire, runs and then disk; what is wanted is the new pair; whoever runs now also
+				  ran. Places of a certificate that is not TXN_DISK_NEW need only give a handshake */
 	TXN_ACT_WAIT,          /* for a server to come up; releases the queues */
 	TXN_ACT_EXCHANGE_BACK, /* every certificate that is TXN_DISK_NEW and not first: to old; fills disk */
-	TXN_ACT_PROBE_OLD,     /* fills wire and runs; what is wanted is the baseline */
+	TXN_ACT_PROBE_OLD,     /* as PROBE_NEW; what is wanted is the baseline; a server that was down then must not
+				  show a new pair. Only certificates with TXN_DISK_OLD are judged */
 	TXN_ACT_START,         /* every server with ran && !runs */
 	TXN_ACTS
 };

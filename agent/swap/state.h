@@ -14,6 +14,7 @@ enum txn_state {
 	TXN_INSTALLED,    /* which servers run? */
 	TXN_RELOADING,    /* hook reload on the servers that run */
 	TXN_VERIFYING,    /* fresh handshakes until each place that showed the old pair shows the new one alone */
+	TXN_STARTING,     /* start a server that died, with the new pair: only where the old one is refused */
 	TXN_AWAITING,     /* live is new, a server was down; holds no queue */
 	TXN_ROLLING_BACK, /* exchange back */
 	TXN_RB_VERIFYING, /* does every place show again what it showed at the baseline? */
@@ -25,7 +26,8 @@ enum txn_state {
 	TXN_ROLLED_BACK, /* the wire showed the old pair again */
 	TXN_DISCARDED,   /* given up before anything was touched */
 	TXN_HELD,        /* the server's own configuration is broken without us too; nothing was touched */
-	TXN_FOREIGN,     /* a stranger's pair was found in the place of ours, and left there */
+	TXN_FOREIGN,     /* a stranger's pair was found in the place of ours, and left there; of the other certificates
+			    those with TXN_DISK_NEW were proved on the wire, those with TXN_DISK_OLD undone */
 	TXN_STUCK,       /* could be neither finished nor undone: a person is needed */
 	TXN_STATES
 };
@@ -47,8 +49,9 @@ enum txn_wire {
 };
 
 struct txn_server {
-	bool ran;    /* its parent lived at PREFLIGHT */
-	bool served; /* at the baseline a place of it showed the old pair of a certificate of this transaction */
+	bool ran;    /* its parent lived at PREFLIGHT or at a later look: if it dies now, it is started again */
+	bool served; /* at the baseline a place of it showed the old pair of a certificate of this transaction; or it
+			was down then and a later look found the new one */
 	bool runs;   /* its parent lived at the last look */
 	enum txn_wire wire;
 };

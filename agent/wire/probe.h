@@ -2,11 +2,14 @@
  * once Certificate and CertificateVerify are seen, whatever follows (a demanded client certificate, an alert). A place
  * with `expect` set is probed again and again until it shows the expected certificate alone, or the deadline passes:
  * "alone" = `settle_ms` after the first expected one, three handshakes in a row showed nothing else. nginx serves old
- * and new side by side for about 100 ms after a HUP. No descriptors. */
+ * and new side by side for about 100 ms after a HUP. Where others were seen after the first expected one, eight in a
+ * row are asked for; where one was seen after the settling, a whole settle_ms without any. No descriptors. */
 #ifndef WIRE_PROBE_H
 #define WIRE_PROBE_H
 #include "base/text.h"
 #include "wire/pack.h"
+
+#define PROBE_PLACES_MAX 360 /* places of one job: the reply to so many always fits in one message */
 
 enum probe_key { PROBE_KEY_ANY, PROBE_KEY_RSA, PROBE_KEY_ECDSA, PROBE_KEYS }; /* by restricted signature algorithms */
 enum probe_starttls { PROBE_TLS, PROBE_SMTP, PROBE_IMAP, PROBE_POP3, PROBE_STARTTLS_KINDS };

@@ -1,0 +1,274 @@
+/* check: proves a pair without the agent */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/memory.h"
+#include "ctl/commands.h"
+#include "ctl/inputs.h"
+#include "ctl/print.h"
+#include "ctl/worker.h"
+#include "swap/denied.h"
+
+#define INTERMEDIATES_TAKEN 64
+
+/* Where distributions keep the public roots; a chain that ends in one of them is publicly trusted. */
+static const char *const system_bundles[] = {
+	"/etc/ssl/certs/ca-certificates.crt",
+	"/etc/pki/tls/certs/ca-bundle.crt",
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+};
+
+static bool is_system_bundle(const char *path)
+{
+	struct stat ours, theirs;
+	if (stat(path, &ours) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(system_bundles); i++)
+		if (stat(system_bundles[i], &theirs) == 0 && ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+			return true;
+	return false;
+}
+
+static const char *find_trust(const struct ctl *ctl, const struct args *a)
+{
+	if (args_has(a, OPTION_TRUST))
+		return args_value(a, OPTION_TRUST);
+	if (ctl->settings)
+		return ctl->settings->trust;
+	for (size_t i = 0; i < ARRAY_SIZE(system_bundles); i++)
+		if (access(system_bundles[i], R_OK) == 0)
+			return system_bundles[i];
+	return system_bundles[0]; /* the worker's complaint names it */
+}
+
+static int parse_profile(struct ctl *ctl, const char *s, enum check_profile *ret)
+{
+	static const char *const names[] = {
+		[CHECK_PROFILE_AUTO] = "auto", [CHECK_PROFILE_PUBLIC] = "public", [CHECK_PROFILE_PRIVATE] = "private"};
+	_Static_assert(ARRAY_SIZE(names) == CHECK_PROFILES, "each profile has its name");
+	for (size_t i = 0; s && i < ARRAY_SIZE(names); i++) {
+		if (strcmp(s, names[i]) == 0) {
+			*ret = (enum check_profile)i;
+			return CTL_DONE;
+		}
+	}
+	return s ? ctl_usage(ctl, "--profile is auto, public or private") : CTL_DONE;
+}
+
+/* Descriptors of one request with their roles. Those of the inputs are borrowed. */
+struct load {
+	int fds[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN];
+	uint8_t roles[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN];
+	size_t n, borrowed;
+};
+
+static void load_inputs(struct load *load, const struct inputs *in)
+{
+	for (size_t i = 0; i < in->n; i++) {
+		load->fds[load->n] = in->fds[i];
+		load->roles[load->n++] = CHECK_SUBMITTED;
+	}
+	if (in->passwords >= 0) {
+		load->fds[load->n] = in->passwords;
+		load->roles[load->n++] = CHECK_PASSWORD;
+	}
+	load->borrowed = load->n;
+}
+
+/* The agent completes chains from this folder; without the right to read it the chain must be whole. */
+static void load_intermediates(struct load *load, const char *path)
+{
+	struct words names = {0};
+	struct stat st;
+	AUTO_CLOSE int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0 || files_list(folder, false, &names, NULL) < 0)
+		return;
+	for (size_t i = 0; i < names.n && i < INTERMEDIATES_TAKEN; i++) {
+		int fd = openat(folder, names.v[i], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+			close(fd);
+			continue;
+		}
+		load->fds[load->n] = fd;
+		load->roles[load->n++] = CHECK_INTERMEDIATE;
+	}
+	words_done(&names);
+}
+
+static void load_done(struct load *load)
+{
+	for (size_t i = load->borrowed; i < load->n; i++)
+		close(load->fds[i]);
+}
+
+/* The refused keys; *ret_read: false where they could not be looked at. */
+static struct denied read_denied(struct ctl *ctl, bool *ret_read)
+{
+	struct denied denied = {0};
+	const char *state = ctl->settings ? ctl->settings->state_dir : CTL_DEFAULT_STATE;
+	AUTO_CLOSE int folder = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct fault fault = {0};
+	*ret_read = folder >= 0 ? denied_load(folder, &denied, &fault) == 0 : errno == ENOENT;
+	return denied;
+}
+
+struct outcome {
+	struct check_reply reply;
+	bool denied_read;
+};
+
+static int prove(struct ctl *ctl, const struct args *a, const struct inputs *in, enum check_profile profile,
+		 struct outcome *ret)
+{
+	struct load load = {0};
+	struct fault fault = {0};
+	const char *trust = find_trust(ctl, a);
+	load_inputs(&load, in);
+	load_intermediates(&load, ctl->settings ? ctl->settings->intermediates : "/etc/certswap/intermediates");
+	struct denied denied = read_denied(ctl, &ret->denied_read);
+	struct digest *digests = xcalloc(denied.n, sizeof *digests);
+	for (size_t i = 0; i < denied.n; i++)
+		digests[i] = denied.v[i].digest;
+	const struct check_request request = {.roles = load.roles,
+					      .files = load.n,
+					      .names = a->values[OPTION_DNS],
+					      .profile = profile,
+					      .system_trust = is_system_bundle(trust),
+					      .denied = digests,
+					      .ndenied = denied.n};
+	int r = worker_check_pair(ctl, &request, load.fds, trust, &ret->reply, &fault);
+	if (r < 0)
+		ctl_say(ctl, "%s", fault.text);
+	free(digests);
+	denied_done(&denied);
+	load_done(&load);
+	return r < 0 ? CTL_FAILED : CTL_DONE;
+}
+
+static void print_certificate(struct ctl *ctl, const struct check_reply *r)
+{
+	char hex[DIGEST_HEX], from[32], to[32], left[48];
+	if (digest_is_zero(&r->sha256))
+		return;
+	AUTO_FREE char *names = words_join(&r->names, ", ");
+	fprintf(ctl->out, "Names    %s\n", text_printable(names));
+	fprintf(ctl->out, "Issuer   %s\n", text_printable(r->issuer));
+	fprintf(ctl->out, "Serial   %s\n", text_printable(r->serial));
+	fprintf(ctl->out, "SHA-256  %s\n", digest_text(&r->sha256, hex));
+	fprintf(ctl->out, "Key      %s, SPKI SHA-256 %s\n", text_printable(r->key_type), digest_text(&r->spki, hex));
+	fprintf(ctl->out, "Valid    %s to %s (%s)\n", text_from_time(r->not_before, from),
+		text_from_time(r->not_after, to), text_time_left(r->not_after - clock_wall(), left));
+	fprintf(ctl->out, "Trust    %s\n\n", r->publicly_trusted ? "a public CA" : "not a public CA");
+}
+
+static void print_findings(struct ctl *ctl, const struct findings *f)
+{
+	static const enum colour colours[FINDING_SEVERITIES] = {
+		[FINDING_INFO] = COLOUR_DIM, [FINDING_WARN] = COLOUR_WARN, [FINDING_BLOCK] = COLOUR_BAD};
+	for (size_t i = 0; i < f->n; i++) {
+		enum colour c = colours[f->v[i].severity];
+		fprintf(ctl->out, "%s%-5s%s %s: %s\n", colour_on(c, ctl->colour), severity_name(f->v[i].severity),
+			colour_off(c, ctl->colour), finding_name(f->v[i].code), text_printable(f->v[i].text));
+		fprintf(ctl->out, "      -> %s\n", finding_what_to_do(f->v[i].code));
+	}
+}
+
+static void print_outcome(struct ctl *ctl, const struct outcome *o)
+{
+	size_t blocks = 0;
+	print_certificate(ctl, &o->reply);
+	print_findings(ctl, &o->reply.findings);
+	for (size_t i = 0; i < o->reply.findings.n; i++)
+		blocks += o->reply.findings.v[i].severity == FINDING_BLOCK;
+	if (!o->denied_read)
+		fputs("Not looked at: the list of refused keys, which only root may read.\n", ctl->out);
+	enum colour c = blocks ? COLOUR_BAD : COLOUR_GOOD;
+	fputs(colour_on(c, ctl->colour), ctl->out);
+	if (blocks)
+		fprintf(ctl->out, "Not good: %zu finding%s this pair from going live.", blocks,
+			blocks == 1 ? " keeps" : "s keep");
+	else
+		fputs("Good: this pair can go live.", ctl->out);
+	fprintf(ctl->out, "%s\n", colour_off(c, ctl->colour));
+}
+
+static json_t *certificate_json(const struct check_reply *r)
+{
+	char sha256[DIGEST_HEX], spki[DIGEST_HEX], from[32], to[32];
+	if (digest_is_zero(&r->sha256))
+		return json_null();
+	json_t *names = json_array();
+	for (size_t i = 0; i < r->names.n; i++)
+		json_array_append_new(names, json_string(r->names.v[i]));
+	return json_pack("{ss, ss, ss, ss, ss, ss, ss, ss, so, sb}", "sha256", digest_text(&r->sha256, sha256),
+			 "spki_sha256", digest_text(&r->spki, spki), "serial", r->serial, "issuer", r->issuer, "subject",
+			 r->subject, "key_type", r->key_type, "not_before", text_from_time(r->not_before, from),
+			 "not_after", text_from_time(r->not_after, to), "names", names, "publicly_trusted",
+			 r->publicly_trusted);
+}
+
+static void print_outcome_json(struct ctl *ctl, const struct outcome *o)
+{
+	json_t *findings = json_array();
+	for (size_t i = 0; i < o->reply.findings.n; i++) {
+		const struct finding *f = &o->reply.findings.v[i];
+		json_array_append_new(findings, json_pack("{ss, ss, ss, ss}", "code", finding_name(f->code), "severity",
+							  severity_name(f->severity), "text", f->text, "what_to_do",
+							  finding_what_to_do(f->code)));
+	}
+	json_t *result = json_pack("{sb, so, so, sb}", "good", !findings_block(&o->reply.findings), "certificate",
+				   certificate_json(&o->reply), "findings", findings, "denied_checked", o->denied_read);
+	print_json(ctl->out, result);
+	json_decref(result);
+}
+
+static int check_files(struct ctl *ctl, const struct args *a, struct inputs *in, enum check_profile profile)
+{
+	struct outcome o = {0};
+	int status = inputs_open_passwords(ctl, a, in);
+	if (status == CTL_DONE && in->passwords < 0 && ctl->interactive)
+		status = inputs_unlock(ctl, in, NULL);
+	if (status == CTL_DONE)
+		status = prove(ctl, a, in, profile, &o);
+	if (status != CTL_DONE)
+		return status;
+	if (args_has(a, OPTION_JSON))
+		print_outcome_json(ctl, &o);
+	else
+		print_outcome(ctl, &o);
+	status = findings_block(&o.reply.findings) ? CTL_FAILED : CTL_DONE;
+	check_reply_done(&o.reply);
+	return status;
+}
+
+int command_check(struct ctl *ctl, const struct args *a)
+{
+	enum check_profile profile = CHECK_PROFILE_AUTO;
+	int status = parse_profile(ctl, args_value(a, OPTION_PROFILE), &profile);
+	/* a host without certswap's configuration can check as well */
+	if (status == CTL_DONE && (ctl->config_named || access(ctl->config_file, R_OK) == 0))
+		status = ctl_settings(ctl);
+	if (status != CTL_DONE)
+		return status;
+	struct words paths = {0};
+	struct inputs in = {.passwords = -1};
+	words_copy(&paths, &a->operands);
+	if (args_has(a, OPTION_KEY))
+		words_add(&paths, args_value(a, OPTION_KEY));
+	status = inputs_open(ctl, &paths, &in);
+	if (status == CTL_DONE)
+		status = check_files(ctl, a, &in, profile);
+	inputs_done(&in);
+	words_done(&paths);
+	return status;
+}

@@ -1,0 +1,72 @@
+#include "ctl/commands.h"
+
+#include "base/memory.h"
+
+#define PAIR_OPTIONS (OPTION_BIT(PASSWORD_FILE) | OPTION_BIT(ACCEPT) | OPTION_BIT(WHY))
+#define WAIT_OPTIONS (OPTION_BIT(NO_WAIT) | OPTION_BIT(TIMEOUT))
+
+const struct command command_table[] = {
+	{"status", "[NAME]", 0, 1, OPTION_BIT(JSON) | OPTION_BIT(WATCH), "Shows the certificates, or all about one",
+	 "SERVED is the serial number of the live pair, and whether every place that was looked at shows it.\n"
+	 "Exit status 1 where a certificate that was named does not exist.",
+	 command_status},
+	{"check", "FILE...", 1, OPERANDS_MANY,
+	 OPTION_BIT(DNS) | OPTION_BIT(KEY) | OPTION_BIT(TRUST) | OPTION_BIT(PROFILE) | OPTION_BIT(PASSWORD_FILE) |
+		 OPTION_BIT(JSON),
+	 "Proves a pair the way the agent would, without the agent",
+	 "The files are recognised by their content: PEM, DER, PKCS#7, PKCS#12, in any order.\n"
+	 "Exit status 0 if the pair could go live, 1 if a finding keeps it from that.",
+	 command_check},
+	{"submit", "FILE...", 1, OPERANDS_MANY, OPTION_BIT(NAME) | OPTION_BIT(JSON) | PAIR_OPTIONS | WAIT_OPTIONS,
+	 "Hands a pair to the agent, which proves it and puts it live",
+	 "The files are a closed set, paired among themselves and with keys that wait for their certificate. If they\n"
+	 "make no pair, nothing of them is kept. It returns once fresh handshakes show the new certificate.",
+	 command_submit},
+	{"notice", "[NAME]", 0, 1,
+	 OPTION_BIT(SERIAL) | OPTION_BIT(FINGERPRINT) | OPTION_BIT(ISSUER) | OPTION_BIT(CASE) | OPTION_BIT(REASON) |
+		 OPTION_BIT(SCOPE) | OPTION_BIT(REVOKE_AT) | OPTION_BIT(RECEIVED_AT) | OPTION_BIT(REF) |
+		 OPTION_BIT(YES) | OPTION_BIT(JSON) | WAIT_OPTIONS,
+	 "Tells the agent that the CA will revoke a certificate",
+	 "Name the certificate by its NAME here, by --serial (with --issuer where several fit) or by --fingerprint.\n"
+	 "Without --case and --revoke-at the agent reckons with 24 hours.",
+	 command_notice},
+	{"withdraw", "INCIDENT", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON),
+	 "Ends an incident whose notice was wrong, and lifts the denials it brought", NULL, command_withdraw},
+	{"standby", "NAME [FILE...]", 1, OPERANDS_MANY, OPTION_BIT(DROP) | OPTION_BIT(JSON) | PAIR_OPTIONS,
+	 "Proves a pair and keeps it for the day of need", "With --drop and no files the standby pair is removed.",
+	 command_standby},
+	{"swap", "NAME", 1, 1,
+	 OPTION_BIT(TO) | OPTION_BIT(ACCEPT) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
+	 "Swaps by hand, to the standby pair or to a generation", NULL, command_swap},
+	{"rollback", "NAME", 1, 1, OPTION_BIT(ACCEPT) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
+	 "Goes back to the pair that was live before", NULL, command_rollback},
+	{"confirm", "NAME", 1, 1, OPTION_BIT(ACCEPT) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
+	 "Lets the replacement go live that waits for a person's word", NULL, command_confirm},
+	{"incidents", "", 0, 0, OPTION_BIT(ALL) | OPTION_BIT(JSON), "Lists the open incidents", NULL,
+	 command_incidents},
+	{"incident", "ID", 1, 1, OPTION_BIT(JSON), "Tells what happened in an incident, in order", NULL,
+	 command_incident},
+	{"deny list", "", 0, 0, OPTION_BIT(JSON), "Lists the keys and certificates that are refused", NULL,
+	 command_deny_list},
+	{"deny add", "FILE|SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(PASSWORD_FILE) | OPTION_BIT(JSON),
+	 "Refuses a key from now on, from every source, for every certificate here",
+	 "FILE holds the key, a certificate or a CSR; SPKI is the SHA-256 of the SubjectPublicKeyInfo in hexadecimal.",
+	 command_deny_add},
+	{"deny confirm", "SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON),
+	 "Makes a provisional denial final", "What has this key and is no longer needed is then removed.",
+	 command_deny_confirm},
+	{"deny remove", "SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON), "Allows a key again; needs --why", NULL,
+	 command_deny_remove},
+	{"log", "", 0, 0, OPTION_BIT(FOLLOW) | OPTION_BIT(VERIFY) | OPTION_BIT(JSON),
+	 "Prints the audit log, or checks its chain of hashes",
+	 "Each line holds the SHA-256 of the line before. --verify names the first line that does not fit (exit status\n"
+	 "1) and prints the hash of the last one: kept elsewhere, it also shows when lines at the end were taken off.",
+	 command_log},
+	{"metrics", "", 0, 0, 0, "Prints the state in Prometheus' text format", NULL, command_metrics},
+	{"config test", "", 0, 0, 0, "Tests the configuration and shows every mistake with its line", NULL,
+	 command_config_test},
+	{"config dump", "", 0, 0, 0, "Prints the configuration in force, defaults included", NULL,
+	 command_config_dump},
+	{"help", "[COMMAND]", 0, 2, OPTION_BIT(WORDS), "Lists the commands, or tells about one", NULL, command_help},
+};
+const size_t command_count = ARRAY_SIZE(command_table);

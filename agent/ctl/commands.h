@@ -1,0 +1,26 @@
+/* What each command does; see the table in commands.c. All return an exit status. */
+#ifndef CTL_COMMANDS_H
+#define CTL_COMMANDS_H
+#include "ctl/options.h"
+
+int command_status(struct ctl *ctl, const struct args *a);
+int command_check(struct ctl *ctl, const struct args *a);
+int command_submit(struct ctl *ctl, const struct args *a);
+int command_standby(struct ctl *ctl, const struct args *a);
+int command_notice(struct ctl *ctl, const struct args *a);
+int command_withdraw(struct ctl *ctl, const struct args *a);
+int command_swap(struct ctl *ctl, const struct args *a);
+int command_rollback(struct ctl *ctl, const struct args *a);
+int command_confirm(struct ctl *ctl, const struct args *a);
+int command_incidents(struct ctl *ctl, const struct args *a);
+int command_incident(struct ctl *ctl, const struct args *a);
+int command_deny_list(struct ctl *ctl, const struct args *a);
+int command_deny_add(struct ctl *ctl, const struct args *a);
+int command_deny_confirm(struct ctl *ctl, const struct args *a);
+int command_deny_remove(struct ctl *ctl, const struct args *a);
+int command_log(struct ctl *ctl, const struct args *a);
+int command_metrics(struct ctl *ctl, const struct args *a);
+int command_config_test(struct ctl *ctl, const struct args *a);
+int command_config_dump(struct ctl *ctl, const struct args *a);
+int command_help(struct ctl *ctl, const struct args *a);
+#endif

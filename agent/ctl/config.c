@@ -1,0 +1,26 @@
+/* config test, config dump */
+
+#include "ctl/commands.h"
+
+static int load(struct ctl *ctl)
+{
+	ctl->config_named = true; /* here nothing stands in for it */
+	return ctl_settings(ctl);
+}
+
+int command_config_test(struct ctl *ctl, const struct args *a)
+{
+	int status = load(ctl);
+	if (status == CTL_DONE)
+		fprintf(ctl->out, "%s is good: certificates: %zu, servers: %zu\n", ctl->settings->file,
+			ctl->settings->ncertificates, ctl->settings->nservers);
+	return status;
+}
+
+int command_config_dump(struct ctl *ctl, const struct args *a)
+{
+	int status = load(ctl);
+	if (status == CTL_DONE)
+		settings_dump(ctl->settings, ctl->out);
+	return status;
+}

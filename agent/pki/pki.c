@@ -1,0 +1,25 @@
+#include "pki/pki.h"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/provider.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <time.h>
+
+void pki_init(void)
+{
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS,
+			 NULL);
+	/* RC2 and old PBE of PKCS#12 live in the legacy provider, which is a file of its own; naming a provider turns
+	 * the automatic default one off. A system without the file reads everything but those. */
+	OSSL_PROVIDER_load(NULL, "default");
+	OSSL_PROVIDER_load(NULL, "legacy");
+	unsigned char seed[16];
+	RAND_bytes(seed, sizeof seed);
+	OPENSSL_cleanse(seed, sizeof seed);
+	tzset();                                 /* gmtime_r and timegm would read /etc/localtime at their first call */
+	SSL_CTX_free(SSL_CTX_new(TLS_method())); /* looks up every cipher, group and digest */
+	ERR_clear_error();
+}

@@ -1,0 +1,475 @@
+#include "site/acts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "site/parent.h"
+
+#define VERIFY_MS 10000 /* how long one round waits for the wire to turn before another reload is tried */
+
+struct act {
+	struct act_spec spec;
+	enum txn_act what;
+	act_done_cb cb;
+	void *data;
+	struct hook_call *calls;       /* one for each server */
+	size_t asked;                  /* hooks whose answer is missing */
+	size_t done, refused;          /* answers so far */
+	void (*next)(struct act *act); /* when all hooks of this step have answered */
+	char *candidate, *live;        /* folders that a rehearsal is about; NULL otherwise */
+	struct places_round *round;
+	struct poller **parents; /* a parent that dies ends the look at once */
+	int *parent_fds;
+	struct timer *later;
+	enum txn_event event; /* to report */
+};
+
+typedef void (*answer_fn)(struct act *act, size_t server, enum server_answer answer, const char *output);
+struct hook_call {
+	struct act *act;
+	size_t server;
+	answer_fn fn;
+};
+
+static struct txn *txn_of(const struct act *act)
+{
+	return &act->spec.journal->txn;
+}
+
+static void drop_parents(struct act *act)
+{
+	for (size_t i = 0; act->parents && i < txn_of(act)->nservers; i++) {
+		poller_close(act->parents[i]);
+		auto_close_(&act->parent_fds[i]);
+	}
+	free(act->parents);
+	free(act->parent_fds);
+	act->parents = NULL;
+	act->parent_fds = NULL;
+}
+
+void act_close(struct act *act)
+{
+	if (!act)
+		return;
+	drop_parents(act);
+	places_close(act->round);
+	timer_close(act->later);
+	free(act->candidate);
+	free(act->live);
+	free(act->calls);
+	free(act);
+}
+
+static void report_now(void *data)
+{
+	struct act *act = data;
+	act->cb(act->event, act->data);
+	act_close(act);
+}
+
+static void report(struct act *act, enum txn_event event)
+{
+	act->event = event;
+	act->later = timer_start(act->spec.site->loop, 0, report_now, act);
+}
+
+/* ---- asking servers ---- */
+
+static bool runs(const struct txn_server *s)
+{
+	return s->runs;
+}
+
+static bool is_down(const struct txn_server *s)
+{
+	return s->ran && !s->runs;
+}
+
+static void on_answer(enum server_answer answer, const char *output, void *data)
+{
+	struct hook_call *call = data;
+	struct act *act = call->act;
+	call->fn(act, call->server, answer, output);
+	if (--act->asked == 0)
+		act->next(act);
+}
+
+/* Asks every server that `which` chooses (NULL: all); `next` runs when all have answered, at once where none was asked.
+ */
+static void ask(struct act *act, enum server_verb verb, bool (*which)(const struct txn_server *), answer_fn fn,
+		void (*next)(struct act *))
+{
+	const struct txn *txn = txn_of(act);
+	act->next = next;
+	act->asked = 1; /* ours, so that nothing ends before all are asked */
+	for (size_t i = 0; i < txn->nservers; i++) {
+		if (which && !which(&txn->servers[i]))
+			continue;
+		act->calls[i] = (struct hook_call){.act = act, .server = i, .fn = fn};
+		act->asked++;
+		server_ask(act->spec.servers[i], verb, act->candidate, act->live, on_answer, &act->calls[i]);
+	}
+	if (--act->asked == 0)
+		next(act);
+}
+
+static const char *name_of(const struct act *act, size_t server)
+{
+	return act->spec.journal->servers[server];
+}
+
+static void forget_candidate(struct act *act)
+{
+	free(act->candidate);
+	free(act->live);
+	act->candidate = act->live = NULL;
+}
+
+/* The first line of a hook's output, for reasons. */
+static char *brief(const char *output)
+{
+	size_t n = output ? strcspn(output, "\n") : 0;
+	return n ? xstrndup(output, n < 400 ? n : 400) : xstrdup("it said nothing");
+}
+
+static void on_alive(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	struct txn_server *s = &txn_of(act)->servers[server];
+	s->runs = answer != SERVER_REFUSED; /* who can't tell is taken for running: the reload and the wire will show */
+	s->ran |= s->runs;
+	if (answer != SERVER_DONE && answer != SERVER_REFUSED) {
+		AUTO_FREE char *said = brief(output);
+		log_warning("hook-failed", "%s: alive: %s", name_of(act, server), said);
+	}
+}
+
+/* ---- PREFLIGHT: who runs; the rehearsal; the baseline ---- */
+
+static void on_baseline(const struct places_verdict *verdict, void *data)
+{
+	struct act *act = data;
+	struct journal *j = act->spec.journal;
+	bool shown = false;
+	act->round = NULL;
+	for (size_t i = 0; i < j->nplaces; i++)
+		shown |= j->places[i].turns >= 0;
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		j->txn.servers[i].served = shown && j->txn.servers[i].ran;
+	if (verdict->text) { /* only a worker that failed says something at a baseline */
+		journal_reason(j, "%s", verdict->text);
+		return report(act, TXN_EVENT_FAILED);
+	}
+	report(act, TXN_EVENT_DONE);
+}
+
+static void take_baseline(struct act *act)
+{
+	struct journal *j = act->spec.journal;
+	if (act->refused)
+		return report(act, act->done ? TXN_EVENT_SERVER_BROKEN : TXN_EVENT_FAILED);
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		j->txn.servers[i].wire = TXN_WIRE_UNKNOWN;
+	places_list(j, act->spec.certificates);
+	act->round = places_look(act->spec.site, j, act->spec.certificates, PLACES_BASELINE, 0, on_baseline, act);
+}
+
+static void on_configtest(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	AUTO_FREE char *said = brief(output);
+	if (answer != SERVER_REFUSED)
+		return;
+	journal_reason(act->spec.journal, "%s: its own configuration is broken, without us too: %s",
+		       name_of(act, server), said);
+	act->refused++;
+	act->done++; /* says: broken before us */
+}
+
+static bool rehearsal_failed(const struct txn_server *s)
+{
+	return s->wire == TXN_WIRE_BROKEN;
+}
+
+/* A rehearsal that fails with the old pair too proves nothing: then the bare config test decides. */
+static void after_second_rehearsal(struct act *act)
+{
+	ask(act, SERVER_CONFIGTEST, rehearsal_failed, on_configtest, take_baseline);
+}
+
+static void on_second_rehearsal(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	struct txn_server *s = &txn_of(act)->servers[server];
+	if (answer == SERVER_REFUSED)
+		return; /* stays marked: ask its config test */
+	s->wire = TXN_WIRE_UNKNOWN;
+	act->refused++; /* the old pair is good, the new one is not: the reason stands in the journal */
+}
+
+static void after_rehearsal(struct act *act)
+{
+	forget_candidate(act);
+	ask(act, SERVER_REHEARSE, rehearsal_failed, on_second_rehearsal, after_second_rehearsal);
+}
+
+static void on_rehearsal(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	AUTO_FREE char *said = brief(output);
+	if (answer == SERVER_REFUSED) {
+		txn_of(act)->servers[server].wire =
+			TXN_WIRE_BROKEN; /* a mark for the next steps; the wire was not looked at yet */
+		journal_reason(act->spec.journal, "%s refused the new pair in a rehearsal: %s", name_of(act, server),
+			       said);
+	} else if (answer == SERVER_BROKEN || answer == SERVER_CANT_TELL) {
+		log_warning("rehearsal-skipped", "%s: %s", name_of(act, server), said);
+	}
+}
+
+/* With one certificate its folders are handed over; a batch is rehearsed as it stands, certificate by certificate, by
+ * the proof alone. */
+static void rehearse(struct act *act)
+{
+	const struct journal *j = act->spec.journal;
+	const struct txn *txn = txn_of(act);
+	const struct journal_certificate *c = &j->certificates[0];
+	if (txn->ncertificates != 1 || !c->old_number)
+		return take_baseline(act);
+	char old[32], new[32];
+	const char *state = act->spec.site->settings->state_dir;
+	act->live = xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->old_number, old));
+	act->candidate = xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->new_number, new));
+	ask(act, SERVER_REHEARSE, runs, on_rehearsal, after_rehearsal);
+}
+
+static void preflight(struct act *act)
+{
+	struct txn *txn = txn_of(act);
+	for (size_t i = 0; i < txn->nservers; i++)
+		txn->servers[i] = (struct txn_server){0};
+	ask(act, SERVER_ALIVE, NULL, on_alive, rehearse);
+}
+
+/* ---- INSTALLING and ROLLING_BACK ---- */
+
+int act_look_at_disk(struct journal *j, struct certificate *const *certificates, struct fault *fault)
+{
+	for (size_t i = 0; i < j->txn.ncertificates; i++) {
+		const struct journal_certificate *c = &j->certificates[i];
+		int r = store_look(certificates[i]->folder, c->old_number, c->new_number, &j->txn.certificates[i].disk,
+				   fault);
+		if (r < 0)
+			return fault_prefix(fault, "%s", c->name);
+	}
+	return 0;
+}
+
+static int exchange_one(struct act *act, size_t i, bool back, struct fault *fault)
+{
+	struct journal *j = act->spec.journal;
+	const struct journal_certificate *c = &j->certificates[i];
+	struct txn_certificate *facts = &j->txn.certificates[i];
+	bool foreign;
+	int r = store_exchange(act->spec.certificates[i]->folder, back ? c->new_number : c->old_number,
+			       back ? c->old_number : c->new_number, &foreign, fault);
+	if (r < 0)
+		return r;
+	facts->disk = foreign ? TXN_DISK_FOREIGN : back ? TXN_DISK_OLD : TXN_DISK_NEW;
+	if (foreign)
+		journal_reason(j, "%s: live was changed by somebody else in the meantime; it stays as they left it",
+			       c->name);
+	return 0;
+}
+
+static void exchange(struct act *act, bool back)
+{
+	struct fault fault = {0};
+	struct journal *j = act->spec.journal;
+	bool foreign = false;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < j->txn.ncertificates && (back || !foreign); i++) {
+		struct txn_certificate *facts = &j->txn.certificates[i];
+		if (facts->disk != (back ? TXN_DISK_NEW : TXN_DISK_OLD) || (back && facts->first))
+			continue;
+		r = exchange_one(act, i, back, &fault);
+		foreign |= facts->disk == TXN_DISK_FOREIGN;
+	}
+	if (r < 0) {
+		journal_reason(j, "live could not be changed: %s", fault.text);
+		(void)act_look_at_disk(j, act->spec.certificates, NULL); /* the facts as far as they can be seen */
+	}
+	report(act, r < 0 ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
+}
+
+/* ---- RELOADING and STARTING ---- */
+
+static void on_command(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	AUTO_FREE char *said = brief(output);
+	if (answer == SERVER_DONE) {
+		act->done++;
+		return;
+	}
+	act->refused++;
+	const char *verb = act->what == TXN_ACT_RELOAD ? "reload" : "start";
+	journal_reason(act->spec.journal, "%s did not %s: %s", name_of(act, server), verb, said);
+	log_warning("hook-failed", "%s: %s: %s", name_of(act, server), verb, said);
+}
+
+static void commanded(struct act *act)
+{
+	bool none = act->refused && !act->done; /* partly done is done: the look tells the rest */
+	report(act, none ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
+}
+
+/* ---- looking at the wire ---- */
+
+static void looked(struct act *act)
+{
+	struct fault fault = {0};
+	struct txn *txn = txn_of(act);
+	for (size_t i = 0; i < txn->nservers; i++)
+		if (!txn->servers[i].runs)
+			txn->servers[i].wire = TXN_WIRE_DEAD;
+	if (act_look_at_disk(act->spec.journal, act->spec.certificates, &fault) < 0) {
+		journal_reason(act->spec.journal, "%s", fault.text);
+		return report(act, TXN_EVENT_FAILED);
+	}
+	report(act, TXN_EVENT_DONE);
+}
+
+static void on_wire(const struct places_verdict *verdict, void *data)
+{
+	struct act *act = data;
+	struct txn *txn = txn_of(act);
+	act->round = NULL;
+	drop_parents(act);
+	for (size_t i = 0; i < txn->nservers; i++) {
+		txn->servers[i].wire =
+			verdict->wire; /* a place is not attributed to one server: all are judged by all */
+		txn->servers[i].served |= act->what == TXN_ACT_PROBE_NEW && verdict->turned > 0;
+	}
+	if (verdict->text)
+		log_info("wire", "%s", verdict->text);
+	if (verdict->text && act->what == TXN_ACT_PROBE_NEW && !txn->tries_left)
+		journal_reason(act->spec.journal, "the wire did not turn: %s", verdict->text);
+	ask(act, SERVER_ALIVE, NULL, on_alive, looked);
+}
+
+/* A parent died while we looked: no need to wait for the wire. */
+static void on_parent_death(void *data)
+{
+	struct act *act = data;
+	struct txn *txn = txn_of(act);
+	places_close(act->round);
+	act->round = NULL;
+	drop_parents(act);
+	for (size_t i = 0; i < txn->nservers; i++)
+		txn->servers[i].wire = TXN_WIRE_OTHER;
+	journal_reason(act->spec.journal, "a web server died after the reload");
+	ask(act, SERVER_ALIVE, NULL, on_alive, looked);
+}
+
+static void watch_parents(struct act *act)
+{
+	const struct txn *txn = txn_of(act);
+	act->parents = xcalloc(txn->nservers, sizeof(*act->parents));
+	act->parent_fds = xcalloc(txn->nservers, sizeof *act->parent_fds);
+	for (size_t i = 0; i < txn->nservers; i++) {
+		const struct server_settings *s = settings_server(act->spec.site->settings, name_of(act, i));
+		act->parent_fds[i] = s && txn->servers[i].runs ? parent_open(s) : -1;
+		if (act->parent_fds[i] >= 0)
+			act->parents[i] = poller_start(act->spec.site->loop, act->parent_fds[i], on_parent_death, act);
+	}
+}
+
+static void look_at_wire(struct act *act)
+{
+	const struct txn *txn = txn_of(act);
+	enum places_goal goal = PLACES_OLD;
+	bool all_run = true;
+	for (size_t i = 0; i < txn->nservers; i++)
+		all_run &= txn->servers[i].runs;
+	if (act->what == TXN_ACT_PROBE_NEW)
+		goal = all_run ? PLACES_NEW_ALL : PLACES_NEW;
+	watch_parents(act);
+	act->round =
+		places_look(act->spec.site, act->spec.journal, act->spec.certificates, goal, VERIFY_MS, on_wire, act);
+}
+
+/* ---- the table ---- */
+
+static void run_exchange(struct act *act)
+{
+	exchange(act, false);
+}
+
+static void run_exchange_back(struct act *act)
+{
+	exchange(act, true);
+}
+
+static void run_reload(struct act *act)
+{
+	ask(act, SERVER_RELOAD, runs, on_command, commanded);
+}
+
+static void run_start(struct act *act)
+{
+	ask(act, SERVER_START, is_down, on_command, commanded);
+}
+
+static void run_look_servers(struct act *act)
+{
+	ask(act, SERVER_ALIVE, NULL, on_alive, looked);
+}
+
+static void (*const run[TXN_ACTS])(struct act *act) = {
+	[TXN_ACT_PREFLIGHT] = preflight,           [TXN_ACT_EXCHANGE] = run_exchange,
+	[TXN_ACT_LOOK_SERVERS] = run_look_servers, [TXN_ACT_RELOAD] = run_reload,
+	[TXN_ACT_PROBE_NEW] = look_at_wire,        [TXN_ACT_EXCHANGE_BACK] = run_exchange_back,
+	[TXN_ACT_PROBE_OLD] = look_at_wire,        [TXN_ACT_START] = run_start,
+};
+
+static struct act *act_new(const struct act_spec *spec, act_done_cb cb, void *data)
+{
+	struct act *act = xcalloc(1, sizeof *act);
+	*act = (struct act){.spec = *spec, .cb = cb, .data = data};
+	act->calls = xcalloc(spec->journal->txn.nservers, sizeof *act->calls);
+	return act;
+}
+
+struct act *act_start(const struct act_spec *spec, enum txn_act what, act_done_cb cb, void *data)
+{
+	struct act *act = act_new(spec, cb, data);
+	act->what = what;
+	run[what](act);
+	return act;
+}
+
+static void found_servers(struct act *act)
+{
+	report(act, act->done ? TXN_EVENT_DONE : TXN_EVENT_FAILED);
+}
+
+static void on_maybe_up(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	if (answer != SERVER_DONE)
+		return;
+	txn_of(act)->servers[server].runs = txn_of(act)->servers[server].ran = true;
+	act->done++;
+}
+
+static bool is_not_running(const struct txn_server *s)
+{
+	return !s->runs;
+}
+
+struct act *act_look_for_servers(const struct act_spec *spec, act_done_cb cb, void *data)
+{
+	struct act *act = act_new(spec, cb, data);
+	ask(act, SERVER_ALIVE, is_not_running, on_maybe_up, found_servers);
+	return act;
+}

@@ -1,0 +1,148 @@
+#include "site/certificate.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "swap/record.h"
+
+/* Reads the generation that a link names into *meta; what is wrong becomes c->trouble. */
+static void read_link(struct certificate *c, const char *link, struct meta *meta)
+{
+	struct fault fault = {0};
+	meta_done(meta);
+	int number = store_link_number(c->folder, link, &fault);
+	if (number > 0 && store_read_meta(c->folder, (unsigned int)number, meta, &fault) == 0)
+		return;
+	if (number == 0)
+		return;
+	free(c->trouble);
+	c->trouble = xasprintf("%s: %s", link, fault.text);
+	log_warning("certificate-trouble", "%s: %s", c->settings->name, c->trouble);
+}
+
+void certificate_refresh(struct certificate *c)
+{
+	free(c->trouble);
+	c->trouble = NULL;
+	read_link(c, "live", &c->live);
+	read_link(c, "standby", &c->standby);
+}
+
+static void load_last_swap(struct certificate *c)
+{
+	json_t *record;
+	if (record_load(c->folder, "last-swap.json", &record, NULL) < 0)
+		return; /* none yet; a damaged one tells nothing that matters */
+	struct reader r = {.object = record};
+	struct last_swap last = {.at_ms = record_number(&r, "at_ms"),
+				 .milliseconds = record_number(&r, "milliseconds")};
+	if (txn_state_parse(record_string(&r, "result"), &last.result) == 0 && !r.failed) {
+		c->last_swap = last;
+		c->last_swap.reason = xstrdup(record_string(&r, "reason"));
+	}
+	json_decref(record);
+}
+
+struct certificate *certificate_new(struct site *site, const struct certificate_settings *settings, struct fault *fault)
+{
+	struct certificate *c = xcalloc(1, sizeof *c);
+	c->site = site;
+	c->settings = settings;
+	c->folder = files_open_folder(site->folders.certificates, settings->name, 0711, fault);
+	if (c->folder < 0) {
+		free(c);
+		return NULL;
+	}
+	certificate_refresh(c);
+	load_last_swap(c);
+	return c;
+}
+
+static void drop_served(struct certificate *c)
+{
+	for (size_t i = 0; i < c->nserved; i++) {
+		free(c->served[i].endpoint);
+		free(c->served[i].server_name);
+	}
+	free(c->served);
+	c->served = NULL;
+	c->nserved = 0;
+}
+
+void certificate_free(struct certificate *c)
+{
+	if (!c)
+		return;
+	close(c->folder);
+	meta_done(&c->live);
+	meta_done(&c->standby);
+	drop_served(c);
+	free(c->trouble);
+	free(c->last_swap.reason);
+	free(c);
+}
+
+const struct words *certificate_names(const struct certificate *c)
+{
+	return c->settings->dns.n ? &c->settings->dns : &c->live.names;
+}
+
+const char *certificate_trust(const struct certificate *c)
+{
+	return c->settings->trust ? c->settings->trust : c->site->settings->trust;
+}
+
+int certificate_owner(const struct certificate *c, struct store_owner *ret, struct fault *fault)
+{
+	ret->uid = geteuid();
+	ret->gid = getegid();
+	ret->mode = c->settings->key_mode;
+	if (geteuid() != 0)
+		return 0; /* everything is ours */
+	const struct passwd *user = getpwnam(c->settings->key_owner);
+	if (!user)
+		return fault_set(fault, -ENOENT, "key_owner of %s: there is no user %s here", c->settings->name,
+				 c->settings->key_owner);
+	const struct group *group = getgrnam(c->settings->key_group);
+	if (!group)
+		return fault_set(fault, -ENOENT, "key_group of %s: there is no group %s here", c->settings->name,
+				 c->settings->key_group);
+	ret->uid = user->pw_uid;
+	ret->gid = group->gr_gid;
+	return 0;
+}
+
+void certificate_set_served(struct certificate *c, struct served *served, size_t n)
+{
+	drop_served(c);
+	c->served = served;
+	c->nserved = n;
+}
+
+void certificate_set_last_swap(struct certificate *c, const struct last_swap *last)
+{
+	struct fault fault = {0};
+	char *reason = xstrdup(last->reason);
+	free(c->last_swap.reason);
+	c->last_swap = *last;
+	c->last_swap.reason = reason;
+	json_t *record =
+		json_pack("{sI, ss, sI, ss}", "at_ms", (json_int_t)last->at_ms, "result", txn_state_name(last->result),
+			  "milliseconds", (json_int_t)last->milliseconds, "reason", reason);
+	if (!record || record_save(c->folder, "last-swap.json", record, &fault) < 0)
+		log_warning("record-failed", "%s: last-swap.json: %s", c->settings->name, fault.text);
+	json_decref(record);
+}
+
+const struct denial *certificate_denial(const struct certificate *c, const struct meta *meta)
+{
+	const struct denial *denial = denied_find(&c->site->denied, true, &meta->spki);
+	return denial ? denial : denied_find(&c->site->denied, false, &meta->sha256);
+}

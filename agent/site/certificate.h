@@ -1,0 +1,63 @@
+/* One managed certificate: its configuration, its folder STATE/certificates/NAME, what is live, what stands by, and
+ * what the wire showed last. Runs in certswapd. */
+#ifndef SITE_CERTIFICATE_H
+#define SITE_CERTIFICATE_H
+#include "site/site.h"
+#include "swap/meta.h"
+#include "swap/state.h"
+#include "swap/store.h"
+
+/* What one place showed at the last look. */
+struct served {
+	char *endpoint, *server_name;
+	struct digest sha256; /* zero: no handshake */
+	int64_t checked_at;
+};
+
+/* How the last swap ended; kept in NAME/last-swap.json. */
+struct last_swap {
+	int64_t at_ms; /* 0: there was none */
+	enum txn_state result;
+	int64_t milliseconds; /* from the staging to the end */
+	char *reason;
+};
+
+/* Called once when a swap of this certificate has ended, or waits for a server that is down (TXN_AWAITING). */
+typedef void (*swap_done_cb)(struct certificate *certificate, enum txn_state state, const char *reason, void *data);
+
+struct certificate {
+	struct site *site;
+	const struct certificate_settings *settings;
+	int folder;
+	struct meta live, standby; /* number 0: there is none */
+	char *trouble;             /* why the folder can't be worked with (a link that is not ours ...); NULL: none */
+	struct served *served;
+	size_t nserved;
+	struct last_swap last_swap;
+	struct transaction *transaction; /* under way, or NULL */
+	bool swapping;                   /* the transaction is at work (not AWAITING, not STUCK) */
+	struct {
+		unsigned int number; /* a proved generation that waits for its transaction; 0: none */
+		swap_done_cb cb;
+		void *data;
+	} ready;
+};
+
+/* Opens (or makes) the folder, sweeps what a crash left, reads live and standby. NULL and fault when the folder can't
+ * be used at all. */
+struct certificate *certificate_new(struct site *site, const struct certificate_settings *settings,
+				    struct fault *fault);
+void certificate_free(struct certificate *c);
+/* Reads live and standby again from the links. */
+void certificate_refresh(struct certificate *c);
+
+/* Names that a replacement must cover: the configured ones, else those of the live certificate. Not the caller's. */
+const struct words *certificate_names(const struct certificate *c);
+int certificate_owner(const struct certificate *c, struct store_owner *ret, struct fault *fault);
+const char *certificate_trust(const struct certificate *c); /* path of the trust store that counts */
+
+void certificate_set_served(struct certificate *c, struct served *served, size_t n); /* takes them over */
+void certificate_set_last_swap(struct certificate *c, const struct last_swap *last); /* copies, saves */
+/* Is the key or the certificate of a generation refused? The denial, or NULL. */
+const struct denial *certificate_denial(const struct certificate *c, const struct meta *meta);
+#endif

@@ -1,0 +1,24 @@
+/* The drop boxes STATE/incoming and STATE/incoming/NAME. A file is claimed before it is read: renamed, never replacing,
+ * into STATE/work/NNNNNN/content, beside a durable record of where it came from; nothing in incoming/ is ever unlinked
+ * by name. Files are known by content alone; a pair is complete when key and certificate fit, whatever the hours
+ * between them. Used files are wiped once the wire is proved; refused ones go to STATE/rejected/TIME-FILE/ with
+ * why.txt. Runs in certswapd. */
+#ifndef SITE_DROPBOX_H
+#define SITE_DROPBOX_H
+#include <jansson.h>
+
+#include "site/certificate.h"
+
+struct dropbox *dropbox_open(struct site *site, struct fault *fault); /* takes up what was claimed before; watches */
+void dropbox_close(struct dropbox *box);
+/* A certificate has changed: what was held for it is looked at again. */
+void dropbox_review(struct dropbox *box, const struct certificate *c);
+/* Files that wait for their other half, for `status`: [ { "file", "certificate", "holds", "since" } ]. */
+json_t *dropbox_waiting(const struct dropbox *box);
+
+/* Moves an entry of a folder into STATE/rejected/TIME-NAME/ with why.txt. Also used for notice files. */
+void dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why);
+/* May this entry be read at all? Opens it where it may: regular, ours or root's, one link, not too large. A descriptor;
+ * -EBUSY: somebody still writes it; another negative errno: refuse it, with fault. */
+int dropbox_look(int folder, const char *entry, size_t max, struct fault *fault);
+#endif

@@ -1,0 +1,356 @@
+#include "site/life.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "loop/control.h"
+#include "site/alert.h"
+#include "site/audit.h"
+#include "site/certificate.h"
+#include "site/command.h"
+#include "site/dropbox.h"
+#include "site/incident.h"
+#include "site/notice.h"
+#include "site/transaction.h"
+
+#define STATE_VERSION  1
+#define RELOAD_LOOK_MS 250
+#define WORKERS        4
+
+struct server *site_server(const struct site *site, const char *name)
+{
+	for (size_t i = 0; i < site->nservers; i++)
+		if (strcmp(server_name(site->servers[i]), name) == 0)
+			return site->servers[i];
+	return NULL;
+}
+
+struct certificate *site_certificate(const struct site *site, const char *name)
+{
+	for (size_t i = 0; i < site->ncertificates; i++)
+		if (strcmp(site->certificates[i]->settings->name, name) == 0)
+			return site->certificates[i];
+	return NULL;
+}
+
+/* ---- the state folder ---- */
+
+static int lock_state(struct site *site, struct fault *fault)
+{
+	site->lock = openat(site->folders.state, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (site->lock < 0)
+		return fault_errno(fault, errno, "can't open %s/lock", site->settings->state_dir);
+	if (flock(site->lock, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return fault_set(
+		fault, -EBUSY,
+		"another certswapd works with %s already: stop it first, or give this one a state_dir of its own",
+		site->settings->state_dir);
+}
+
+/* A newer certswapd may have left what this one would misread. */
+static int check_version(struct site *site, struct fault *fault)
+{
+	char *text;
+	int r = files_read(site->folders.state, "version", 64, &text, NULL, fault);
+	if (r == -ENOENT) {
+		char ours[16];
+		snprintf(ours, sizeof ours, "%d\n", STATE_VERSION);
+		return files_create(site->folders.state, "version", ours, strlen(ours), 0644, fault);
+	}
+	if (r < 0)
+		return r;
+	long version = strtol(text, NULL, 10);
+	free(text);
+	if (version >= 1 && version <= STATE_VERSION)
+		return 0;
+	return fault_set(fault, -EPROTO,
+			 "%s is of format %ld, this certswapd knows %d at most: install the newer version again",
+			 site->settings->state_dir, version, STATE_VERSION);
+}
+
+static int open_folders(struct site *site, struct fault *fault)
+{
+	struct site_folders *f = &site->folders;
+	const struct {
+		int *fd;
+		const char *name;
+		mode_t mode;
+	} parts[] = {{&f->certificates, "certificates", 0711}, {&f->incoming, "incoming", 0700},
+		     {&f->notices, "notices", 0700},           {&f->work, "work", 0700},
+		     {&f->rejected, "rejected", 0700},         {&f->journal, "journal", 0700},
+		     {&f->incidents, "incidents", 0700}};
+	f->state = files_open_path(site->settings->state_dir, 0711, fault);
+	if (f->state < 0)
+		return f->state;
+	int r = lock_state(site, fault);
+	if (r == 0)
+		r = check_version(site, fault);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++) {
+		*parts[i].fd = files_open_folder(f->state, parts[i].name, parts[i].mode, fault);
+		r = *parts[i].fd < 0 ? *parts[i].fd : 0;
+	}
+	int run = r < 0 ? r : files_open_path(site->settings->run_dir, 0755, fault);
+	auto_close_(&run);
+	return run < 0 ? run : 0;
+}
+
+/* ---- what the configuration makes ---- */
+
+static void tear_down(struct site *site)
+{
+	notices_close(site);
+	for (size_t i = 0; i < site->nservers; i++)
+		server_free(site->servers[i]); /* first: no hook answers any more */
+	jobs_close(site->jobs);
+	transactions_close(site);
+	dropbox_close(site->dropbox);
+	incidents_close(site);
+	for (size_t i = 0; i < site->ncertificates; i++)
+		certificate_free(site->certificates[i]);
+	watcher_close(site->watcher);
+	free(site->servers);
+	free(site->certificates);
+	site->servers = NULL;
+	site->certificates = NULL;
+	site->nservers = site->ncertificates = 0;
+	site->jobs = NULL;
+	site->watcher = NULL;
+	site->dropbox = NULL;
+}
+
+static int make_servers(struct site *site)
+{
+	const struct settings *s = site->settings;
+	site->servers = xcalloc(s->nservers, sizeof(*site->servers));
+	for (size_t i = 0; i < s->nservers; i++) {
+		site->servers[site->nservers++] = server_new(site->loop, &s->servers[i], site->hooks);
+		if (*s->servers[i].config && access(s->servers[i].config, R_OK) < 0)
+			log_warning("server-missing", "%s: %s can't be read now (%s)", s->servers[i].name,
+				    s->servers[i].config, strerror(errno));
+	}
+	return 0;
+}
+
+static int make_certificates(struct site *site, struct fault *fault)
+{
+	const struct settings *s = site->settings;
+	site->certificates = xcalloc(s->ncertificates, sizeof(*site->certificates));
+	for (size_t i = 0; i < s->ncertificates; i++) {
+		struct certificate *c = certificate_new(site, &s->certificates[i], fault);
+		if (!c)
+			return fault_prefix(fault, "certificate %s", s->certificates[i].name);
+		site->certificates[site->ncertificates++] = c;
+	}
+	return 0;
+}
+
+/* Leftovers of a crash go once the journals have been read: one of them may still need a generation. */
+static void sweep(struct site *site)
+{
+	for (size_t i = 0; i < site->ncertificates; i++)
+		if (!site->certificates[i]->transaction)
+			(void)store_sweep(site->certificates[i]->folder, NULL);
+}
+
+static int build(struct site *site, struct fault *fault)
+{
+	const struct settings *s = site->settings;
+	const struct jobs_spec jobs = {.worker_path = site->worker,
+				       .user = s->worker_user,
+				       .trust = s->trust,
+				       .require_sandbox = s->sandbox == SANDBOX_REQUIRE,
+				       .at_once = WORKERS};
+	site->watcher = watcher_new(site->loop, fault);
+	site->jobs = site->watcher ? jobs_new(site->loop, &jobs) : NULL;
+	if (!site->jobs)
+		return fault->code ? fault->code : -EIO;
+	int r = make_servers(site);
+	if (r == 0)
+		r = make_certificates(site, fault);
+	if (r == 0)
+		r = transactions_recover(site, fault);
+	if (r == 0)
+		r = incidents_load(site, fault);
+	if (r < 0)
+		return r;
+	sweep(site);
+	return 0;
+}
+
+static void review_all(struct site *site)
+{
+	for (size_t i = 0; i < site->nincidents; i++)
+		incident_wait(site, site->incidents[i], NULL, NULL);
+}
+
+void site_resume(struct site *site)
+{
+	struct fault fault = {0};
+	transactions_resume(site);
+	site->dropbox = dropbox_open(site, &fault);
+	if (!site->dropbox || notices_watch(site, &fault) < 0)
+		log_error("watch-failed", "the drop boxes can't be watched: %s", fault.text);
+	review_all(site);
+}
+
+/* ---- reading the configuration again ---- */
+
+static bool is_idle(const struct site *site)
+{
+	return !transactions_at_work(site) && !site->nsets;
+}
+
+static void put_in_place(void *data)
+{
+	struct site *site = data;
+	struct fault fault = {0};
+	if (!site->next_settings || !is_idle(site))
+		return;
+	timer_close(site->reload_timer);
+	site->reload_timer = NULL;
+	tear_down(site);
+	settings_free(site->settings);
+	site->settings = site->next_settings;
+	site->next_settings = NULL;
+	if (build(site, &fault) < 0) {
+		log_error("reload-failed", "%s: stopping, so that a restart can mend it", fault.text);
+		return loop_stop(site->loop);
+	}
+	site_resume(site);
+	audit_write(site->audit, "configuration", NULL, NULL, "%s was read again: %zu servers, %zu certificates",
+		    site->settings->file, site->settings->nservers, site->settings->ncertificates);
+}
+
+static int same_folders(const struct settings *a, const struct settings *b, struct fault *fault)
+{
+	if (strcmp(a->state_dir, b->state_dir) == 0 && strcmp(a->run_dir, b->run_dir) == 0)
+		return 0;
+	return fault_set(fault, -EINVAL, "state_dir and run_dir can't change while certswapd runs: restart it");
+}
+
+int site_reload(struct site *site, struct fault *fault)
+{
+	struct complaints complaints = {0};
+	struct settings *new = settings_load(site->settings->file, &complaints);
+	if (!new) {
+		complaints_print(&complaints, stderr);
+		struct text all = {0};
+		for (size_t i = 0; i < complaints.n; i++)
+			text_add(&all, "%s%s:%u: %s", i ? "\n" : "", complaints.v[i].file, complaints.v[i].line,
+				 complaints.v[i].text);
+		fault_set(fault, -EINVAL, "the configuration stays as it was: %.900s", all.s);
+		text_done(&all);
+		complaints_done(&complaints);
+		return fault->code;
+	}
+	if (same_folders(site->settings, new, fault) < 0) {
+		settings_free(new);
+		return fault->code;
+	}
+	settings_free(site->next_settings);
+	site->next_settings = new;
+	if (!site->reload_timer)
+		site->reload_timer = timer_repeat(site->loop, 0, RELOAD_LOOK_MS, put_in_place, site);
+	return 0;
+}
+
+/* ---- begin and end ---- */
+
+static void alert_of_swap(struct certificate *c)
+{
+	const struct last_swap *last = &c->last_swap;
+	const struct incident *incident = incident_of(c);
+	bool stuck = last->result == TXN_STUCK, back = last->result == TXN_ROLLED_BACK;
+	AUTO_FREE char *text = xasprintf("%s: the swap ended in %s%s%s", c->settings->name,
+					 txn_state_name(last->result), *last->reason ? ": " : "", last->reason);
+	const struct alert alert = {.event = stuck  ? "stuck"
+					     : back ? "rolled-back"
+						    : "swapped",
+				    .severity = stuck || (back && incident) ? ALERT_PAGE
+						: back                      ? ALERT_TICKET
+									    : ALERT_INFO,
+				    .certificate = c->settings->name,
+				    .incident = incident ? incident->id : 0,
+				    .deadline = incident ? incident->deadline : 0,
+				    .text = text,
+				    .what_to_do = stuck || back ? "certswapctl status; then the web server's error log"
+								: "nothing"};
+	alert_send(c->site, &alert);
+}
+
+static void on_certificate_changed(struct certificate *c)
+{
+	alert_of_swap(c);
+	incidents_review(c);
+	if (c->site->dropbox)
+		dropbox_review(c->site->dropbox, c);
+}
+
+static int start(struct site *site, struct fault *fault)
+{
+	int r = open_folders(site, fault);
+	if (r < 0)
+		return r;
+	site->audit = audit_open(site->folders.state, fault);
+	if (!site->audit)
+		return fault->code;
+	r = denied_load(site->folders.state, &site->denied, fault);
+	if (r < 0)
+		return fault_prefix(fault, "the list of refused keys must be readable before anything is touched");
+	transactions_on_change(on_certificate_changed);
+	r = build(site, fault);
+	if (r < 0)
+		return r;
+	site->control = command_open(site, site_reload, fault);
+	return site->control ? 0 : fault->code;
+}
+
+struct site *site_open(struct loop *loop, struct settings *settings, const struct site_programs *programs,
+		       struct fault *fault)
+{
+	struct site *site = xcalloc(1, sizeof *site);
+	site->loop = loop;
+	site->settings = settings;
+	site->worker = xstrdup(programs->worker);
+	site->hooks = xstrdup(programs->hooks);
+	site->started_at = clock_wall();
+	site->lock = -1;
+	memset(&site->folders, 0xff, sizeof site->folders); /* -1 each */
+	if (start(site, fault) == 0)
+		return site;
+	site_close(site);
+	return NULL;
+}
+
+void site_close(struct site *site)
+{
+	if (site->control)
+		control_close(site->control);
+	timer_close(site->reload_timer);
+	tear_down(site);
+	audit_close(site->audit);
+	denied_done(&site->denied);
+	settings_free(site->next_settings);
+	settings_free(site->settings);
+	const int fds[] = {site->folders.state,   site->folders.certificates, site->folders.incoming,
+			   site->folders.notices, site->folders.work,         site->folders.rejected,
+			   site->folders.journal, site->folders.incidents,    site->lock};
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		auto_close_(&fds[i]);
+	free(site->worker);
+	free(site->hooks);
+	free(site->transactions);
+	free(site->incidents);
+	free(site->sets);
+	free(site);
+}

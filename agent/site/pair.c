@@ -1,0 +1,161 @@
+#include "site/pair.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "site/audit.h"
+#include "site/transaction.h"
+
+struct pair {
+	struct certificate *certificate;
+	bool standby;
+	unsigned int number; /* of a generation that was there before; 0: to be made */
+	char *why;
+	pair_cb cb;
+	void *data;
+};
+
+static void finish(struct pair *p, enum pair_outcome outcome, const char *text, const char *next)
+{
+	p->cb(outcome, text, next, p->data);
+	free(p->why);
+	free(p);
+}
+
+/* The findings that block, a line each, and what to do about the first. */
+static void refuse(struct pair *p, const struct findings *findings)
+{
+	struct text t = {0};
+	struct words codes = {0};
+	const struct finding *worst = findings_worst(findings);
+	for (size_t i = 0; i < findings->n; i++) {
+		if (findings->v[i].severity != FINDING_BLOCK)
+			continue;
+		text_add(&t, "%s%s: %s", t.len ? "\n" : "", finding_name(findings->v[i].code), findings->v[i].text);
+		words_add(&codes, finding_name(findings->v[i].code));
+	}
+	AUTO_FREE char *list = words_join(&codes, " ");
+	audit_write(p->certificate->site->audit, "refused", p->certificate->settings->name, NULL, "%s: %s", list, t.s);
+	finish(p, PAIR_REFUSED, t.s, finding_what_to_do(worst->code));
+	words_done(&codes);
+	text_done(&t);
+}
+
+static void on_swapped(struct certificate *c, enum txn_state state, const char *reason, void *data)
+{
+	struct pair *p = data;
+	AUTO_FREE char *stuck = xasprintf("%s is STUCK: %s", c->settings->name, reason);
+	AUTO_FREE char *why = xasprintf("%s: %s", txn_state_name(state), *reason ? reason : "no reason was recorded");
+	AUTO_FREE char *done =
+		xasprintf("%s: serial %s is served, proved on the wire, after %lld ms of swapping", c->settings->name,
+			  c->live.serial ? c->live.serial : "?", (long long)c->last_swap.milliseconds);
+	AUTO_FREE char *unserved =
+		xasprintf("%s: serial %s is live on disk; no web server showed the old one, so nothing could be proved",
+			  c->settings->name, c->live.serial ? c->live.serial : "?");
+	AUTO_FREE char *point =
+		xasprintf("point the web servers at %s/certificates/%s/live/fullchain.pem and privkey.pem",
+			  c->site->settings->state_dir, c->settings->name);
+	AUTO_FREE char *look =
+		xasprintf("certswapctl status %s; then look at the web server's error log", c->settings->name);
+	switch (state) {
+	case TXN_COMMITTED:
+		return finish(p, PAIR_LIVE, done, NULL);
+	case TXN_UNSERVED:
+		return finish(p, PAIR_INSTALLED, unserved, point);
+	case TXN_AWAITING:
+		return finish(p, PAIR_INSTALLED, "the new pair is live; a web server is down and has not shown it",
+			      "start the web server; certswap looks at it then");
+	case TXN_HELD:
+		return finish(p, PAIR_HELD, why,
+			      "mend the web server's configuration; certswap tries again every 30 s");
+	case TXN_DISCARDED:
+	case TXN_FOREIGN:
+		return finish(p, PAIR_REFUSED, why, look);
+	case TXN_STUCK:
+		return finish(p, PAIR_FAILED, stuck, look);
+	case TXN_ROLLED_BACK:
+	case TXN_STAGED:
+	case TXN_PREFLIGHT:
+	case TXN_INSTALLING:
+	case TXN_INSTALLED:
+	case TXN_RELOADING:
+	case TXN_VERIFYING:
+	case TXN_STARTING:
+	case TXN_ROLLING_BACK:
+	case TXN_RB_VERIFYING:
+	case TXN_RB_RELOADING:
+	case TXN_RB_STARTING:
+	case TXN_STATES:
+		break;
+	}
+	finish(p, PAIR_FAILED, why, look);
+}
+
+static void keep_as_standby(struct pair *p, unsigned int number, const struct check_reply *reply)
+{
+	struct fault fault = {0};
+	struct certificate *c = p->certificate;
+	if (store_set_standby(c->folder, number, &fault) < 0)
+		return finish(p, PAIR_REFUSED, fault.text, NULL);
+	certificate_refresh(c);
+	bool same_key = digest_equal(&reply->spki, &c->live.spki),
+	     same_ca = digest_equal(&reply->issuer_spki, &c->live.issuer_spki);
+	AUTO_FREE char *text = xasprintf(
+		"%s: serial %s stands by%s%s", c->settings->name, reply->serial,
+		same_key ? "; it has the same key as the live certificate, so it does not help after a key compromise"
+			 : "",
+		same_ca ? "; it comes from the same CA key as the live certificate, so it helps less when the CA fails"
+			: "");
+	audit_write(c->site->audit, "standby", c->settings->name, NULL, "%s", text);
+	finish(p, PAIR_STANDBY, text, NULL);
+}
+
+static void on_proved(const struct check_reply *reply, unsigned int number, const struct fault *fault, void *data)
+{
+	struct pair *p = data;
+	struct certificate *c = p->certificate;
+	struct fault problem = {0};
+	if (!reply)
+		return finish(p, PAIR_REFUSED, fault->text, NULL);
+	if (findings_block(&reply->findings))
+		return refuse(p, &reply->findings);
+	if (p->number)
+		number = p->number;
+	audit_write(c->site->audit, "proved", c->settings->name,
+		    json_pack("{sI, ss}", "generation", (json_int_t)number, "serial", reply->serial),
+		    "serial %s from %s%s%s", reply->serial, reply->issuer, p->why ? "; let pass by a person: " : "",
+		    p->why ? p->why : "");
+	if (p->standby)
+		return keep_as_standby(p, number, reply);
+	if (transaction_stage(c, number, on_swapped, p, &problem) < 0)
+		finish(p, PAIR_REFUSED, problem.text, NULL);
+}
+
+static struct pair *pair_new(struct certificate *c, pair_cb cb, void *data)
+{
+	struct pair *p = xcalloc(1, sizeof *p);
+	*p = (struct pair){.certificate = c, .cb = cb, .data = data};
+	return p;
+}
+
+void pair_start(const struct pair_spec *spec, pair_cb cb, void *data)
+{
+	struct pair *p = pair_new(spec->certificate, cb, data);
+	p->standby = spec->standby;
+	p->why = xstrdup(spec->why);
+	const struct prove_spec prove = {.inputs = spec->inputs,
+					 .ninputs = spec->ninputs,
+					 .leaf = spec->leaf,
+					 .origin = spec->origin,
+					 .older_blocks = spec->automatic,
+					 .accepted = spec->accepted};
+	prove_start(spec->certificate, &prove, on_proved, p);
+}
+
+void pair_swap_generation(struct certificate *c, unsigned int number, pair_cb cb, void *data)
+{
+	struct pair *p = pair_new(c, cb, data);
+	p->number = number;
+	prove_generation(c, number, on_proved, p);
+}

@@ -1,0 +1,33 @@
+/* One pair on its way: proved, made a generation, then swapped in or kept as standby. Runs in certswapd. */
+#ifndef SITE_PAIR_H
+#define SITE_PAIR_H
+#include "site/prove.h"
+
+enum pair_outcome {
+	PAIR_LIVE,      /* the wire showed it */
+	PAIR_INSTALLED, /* live on disk; nothing served the old one, or a server is down: not proved on the wire */
+	PAIR_STANDBY,   /* kept as standby */
+	PAIR_SAME,      /* live already */
+	PAIR_REFUSED,   /* the proof found something, or the pair may not go live; nothing was touched */
+	PAIR_FAILED,    /* went back to what worked, or is stuck */
+	PAIR_HELD       /* the web server's own configuration is broken; tried again until it is mended */
+};
+struct pair_spec {
+	struct certificate *certificate;
+	const struct prove_input *inputs;
+	size_t ninputs;
+	struct digest leaf; /* SHA-256 of the leaf's DER */
+	bool standby;       /* keep it, do not swap */
+	bool automatic;     /* came by itself: must not be older than what is live */
+	const char *origin;
+	const struct words *accepted; /* or NULL */
+	const char *why;              /* of what is accepted; or NULL */
+};
+/* text: one line or more for a person; next: what to do, or NULL. */
+typedef void (*pair_cb)(enum pair_outcome outcome, const char *text, const char *next, void *data);
+
+/* Calls back exactly once, never from inside this call. */
+void pair_start(const struct pair_spec *spec, pair_cb cb, void *data);
+/* Swaps in a generation that is there (standby, an older one), proved again before. */
+void pair_swap_generation(struct certificate *c, unsigned int number, pair_cb cb, void *data);
+#endif

@@ -1,0 +1,309 @@
+#include "site/places.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#define PLACES_PER_JOB 200
+#define HANDSHAKE_MS   2000
+#define BASELINE_MS    5000
+#define SETTLE_MS                                                                                                      \
+	150 /* nginx serves old and new side by side for about 100 ms (its own pause before it ends old workers) */
+#define WORKER_GRACE_MS 5000
+
+struct places_round {
+	struct site *site;
+	struct journal *journal;
+	struct certificate **certificates;
+	enum places_goal goal;
+	places_cb cb;
+	void *data;
+	struct places_job {
+		struct places_round *round;
+		struct job *job;
+		size_t first, n;
+	} * jobs;
+	size_t njobs, left;
+	struct probe_seen *seen; /* one for each place; moved out of the replies */
+	bool *asked;
+	struct fault fault;  /* of a worker */
+	struct timer *timer; /* calls back when there was nothing to ask */
+};
+
+/* A wildcard is probed by a label that nobody has a reason to serve otherwise. */
+static char *probe_name(const char *name)
+{
+	return strncmp(name, "*.", 2) == 0 ? xasprintf("certswap-probe.%s", name + 2) : xstrdup(name);
+}
+
+static void add_place(struct journal *j, size_t belongs, const char *endpoint, char *server_name)
+{
+	j->places = xrealloc(j->places, (j->nplaces + 1) * sizeof *j->places);
+	j->places[j->nplaces++] = (struct journal_place){
+		.endpoint = xstrdup(endpoint), .server_name = server_name, .turns = -1, .belongs = (int)belongs};
+}
+
+static bool is_address(const char *name)
+{
+	return strchr(name, ':') || name[strspn(name, "0123456789.")] == '\0';
+}
+
+static void forget_places(struct journal *j)
+{
+	for (size_t i = 0; i < j->nplaces; i++) {
+		free(j->places[i].endpoint);
+		free(j->places[i].server_name);
+	}
+	free(j->places);
+	j->places = NULL;
+	j->nplaces = 0;
+}
+
+void places_list(struct journal *j, struct certificate *const *certificates)
+{
+	forget_places(j);
+	for (size_t i = 0; i < j->txn.ncertificates; i++) {
+		const struct certificate *c = certificates[i];
+		const struct words *names = certificate_names(c), *endpoints = &c->settings->probe;
+		for (size_t e = 0; e < endpoints->n; e++) {
+			add_place(j, i, endpoints->v[e], xstrdup(""));
+			for (size_t n = 0; n < names->n; n++)
+				if (!is_address(names->v[n])) /* RFC 6066 3: no addresses in SNI */
+					add_place(j, i, endpoints->v[e], probe_name(names->v[n]));
+		}
+	}
+}
+
+/* Of a certificate that a stranger changed, or that is not where this goal wants it, a place need only give a
+ * handshake. */
+static bool any_will_do(const struct places_round *round, const struct journal_place *p)
+{
+	if (p->turns < 0 || round->goal == PLACES_BASELINE)
+		return false;
+	enum txn_disk disk = round->journal->txn.certificates[p->turns].disk;
+	return disk != (round->goal == PLACES_OLD ? TXN_DISK_OLD : TXN_DISK_NEW);
+}
+
+/* What the place should show; zero: one look, nothing is wanted. */
+static struct digest wanted(const struct places_round *round, const struct journal_place *p)
+{
+	static const struct digest none;
+	const struct journal *j = round->journal;
+	bool silent = digest_is_zero(&p->before);
+	if (any_will_do(round, p))
+		return none;
+	switch (round->goal) {
+	case PLACES_BASELINE:
+		return none;
+	case PLACES_OLD:
+		return p->before;
+	case PLACES_NEW_ALL:
+		if (silent)
+			return j->certificates[p->belongs].new_sha256;
+		break;
+	case PLACES_NEW:
+		break;
+	}
+	return p->turns >= 0 ? j->certificates[p->turns].new_sha256 : p->before;
+}
+
+static bool to_ask(const struct places_round *round, const struct journal_place *p)
+{
+	struct digest expect = wanted(round, p);
+	return round->goal == PLACES_BASELINE || any_will_do(round, p) || !digest_is_zero(&expect);
+}
+
+void places_verdict_done(struct places_verdict *v)
+{
+	free(v->text);
+	*v = (struct places_verdict){0};
+}
+
+static void describe(struct places_verdict *v, const struct journal_place *p, const struct probe_seen *seen)
+{
+	if (v->text)
+		return;
+	v->text = xasprintf("%s%s%s: %s%s%s", p->endpoint, *p->server_name ? " " : "", p->server_name,
+			    probe_result_text(seen->result), seen->text && *seen->text ? ": " : "",
+			    seen->text ? seen->text : "");
+}
+
+/* The place's part of the verdict. */
+static void judge(struct places_round *round, struct places_verdict *v, const struct journal_place *p,
+		  const struct probe_seen *seen)
+{
+	struct digest expect = wanted(round, p);
+	v->shown++;
+	switch (seen->result) {
+	case PROBE_SHOWN:
+		if (digest_is_zero(&expect) || digest_equal(&expect, &seen->sha256)) {
+			v->turned++;
+			if (seen->first_expected_us && (!v->first_new_us || seen->first_expected_us < v->first_new_us))
+				v->first_new_us = seen->first_expected_us;
+			return;
+		}
+		break;
+	case PROBE_NOT_ALONE:
+	case PROBE_NOT_EXPECTED:
+		break;
+	case PROBE_REFUSED:
+	case PROBE_NO_ANSWER:
+	case PROBE_TLS_FAILED:
+	case PROBE_RESULTS:
+		v->wire = TXN_WIRE_BROKEN;
+		describe(v, p, seen);
+		return;
+	}
+	if (v->wire != TXN_WIRE_BROKEN)
+		v->wire = TXN_WIRE_OTHER;
+	describe(v, p, seen);
+}
+
+static void keep_baseline(struct journal *j, struct journal_place *p, const struct probe_seen *seen)
+{
+	p->before = seen->sha256;
+	p->turns = -1;
+	for (size_t i = 0; i < j->txn.ncertificates; i++)
+		if (!digest_is_zero(&p->before) && digest_equal(&p->before, &j->certificates[i].old_sha256))
+			p->turns = (int)i;
+}
+
+/* What the certificate's own endpoints showed, for `status`. */
+static void keep_served(struct places_round *round, size_t index)
+{
+	struct journal *j = round->journal;
+	struct served *served = xcalloc(j->nplaces, sizeof *served);
+	size_t n = 0;
+	for (size_t i = 0; i < j->nplaces; i++) {
+		if (j->places[i].belongs != (int)index || !round->asked[i])
+			continue;
+		served[n++] = (struct served){.endpoint = xstrdup(j->places[i].endpoint),
+					      .server_name = xstrdup(j->places[i].server_name),
+					      .sha256 = round->seen[i].sha256,
+					      .checked_at = clock_wall()};
+	}
+	certificate_set_served(round->certificates[index], served, n);
+}
+
+static void finish(void *data)
+{
+	struct places_round *round = data;
+	struct journal *j = round->journal;
+	struct places_verdict v = {.wire = TXN_WIRE_WANTED};
+	for (size_t i = 0; i < j->nplaces; i++) {
+		if (!round->asked[i])
+			continue;
+		if (round->goal == PLACES_BASELINE)
+			keep_baseline(j, &j->places[i], &round->seen[i]);
+		else
+			judge(round, &v, &j->places[i], &round->seen[i]);
+	}
+	if (round->fault.code) { /* a worker failed: nothing was proved */
+		v.wire = TXN_WIRE_OTHER;
+		free(v.text);
+		v.text = xasprintf("the look at the wire failed: %s", round->fault.text);
+	}
+	for (size_t i = 0; i < j->txn.ncertificates; i++)
+		keep_served(round, i);
+	round->cb(&v, round->data);
+	places_verdict_done(&v);
+	places_close(round);
+}
+
+static void on_reply(struct message *message, const struct fault *fault, void *data)
+{
+	struct places_job *part = data;
+	struct places_round *round = part->round;
+	struct probe_reply reply = {0};
+	part->job = NULL;
+	if (!message)
+		round->fault = *fault;
+	else if (probe_reply_unpack(&message->body, &reply) < 0)
+		fault_set(&round->fault, -1, "certswap-worker (probe) sent a reply that makes no sense");
+	size_t at = 0;
+	for (size_t i = part->first; i < part->first + part->n; i++) {
+		if (!round->asked[i])
+			continue;
+		if (at < reply.n) {
+			round->seen[i] = reply.v[at];
+			reply.v[at] = (struct probe_seen){0};
+		} else if (!round->fault.code) {
+			fault_set(&round->fault, -1, "certswap-worker (probe) left places out");
+		}
+		at++;
+	}
+	probe_reply_done(&reply);
+	if (--round->left == 0)
+		finish(round);
+}
+
+static void start_job(struct places_round *round, struct places_job *part, int64_t deadline_ms)
+{
+	struct probe_request request = {
+		.timeout_ms = HANDSHAKE_MS, .deadline_ms = (uint32_t)deadline_ms, .settle_ms = SETTLE_MS};
+	request.v = xcalloc(part->n, sizeof *request.v);
+	for (size_t i = part->first; i < part->first + part->n; i++) {
+		struct journal_place *p = &round->journal->places[i];
+		if (!round->asked[i])
+			continue;
+		request.v[request.n++] = (struct probe_place){.endpoint = p->endpoint,
+							      .server_name = p->server_name,
+							      .key = (enum probe_key)p->key,
+							      .starttls = (enum probe_starttls)p->starttls,
+							      .proxy_protocol = p->proxy_protocol,
+							      .expect = wanted(round, p)};
+	}
+	struct packer body = {0};
+	probe_request_pack(&body, &request);
+	part->job = job_start(round->site->jobs, "probe", MESSAGE_PROBE, &body, NULL, 0, NULL,
+			      deadline_ms + WORKER_GRACE_MS, on_reply, part);
+	packer_done(&body);
+	free(request.v); /* its strings are the journal's */
+}
+
+struct places_round *places_look(struct site *site, struct journal *j, struct certificate *const *certificates,
+				 enum places_goal goal, int64_t deadline_ms, places_cb cb, void *data)
+{
+	struct places_round *round = xcalloc(1, sizeof *round);
+	*round = (struct places_round){.site = site, .journal = j, .goal = goal, .cb = cb, .data = data};
+	round->certificates = xmemdup(certificates, j->txn.ncertificates * sizeof(*certificates));
+	round->seen = xcalloc(j->nplaces, sizeof *round->seen);
+	round->asked = xcalloc(j->nplaces, sizeof *round->asked);
+	size_t asked = 0;
+	for (size_t i = 0; i < j->nplaces; i++)
+		asked += round->asked[i] = to_ask(round, &j->places[i]);
+	if (!asked) {
+		round->timer = timer_start(site->loop, 0, finish, round);
+		return round;
+	}
+	round->njobs = round->left = (j->nplaces + PLACES_PER_JOB - 1) / PLACES_PER_JOB;
+	round->jobs = xcalloc(round->njobs, sizeof *round->jobs);
+	for (size_t i = 0; i < round->njobs; i++) {
+		size_t first = i * PLACES_PER_JOB, left = j->nplaces - first;
+		round->jobs[i] = (struct places_job){
+			.round = round, .first = first, .n = left < PLACES_PER_JOB ? left : PLACES_PER_JOB};
+		start_job(round, &round->jobs[i], goal == PLACES_BASELINE ? BASELINE_MS : deadline_ms);
+	}
+	return round;
+}
+
+void places_close(struct places_round *round)
+{
+	if (!round)
+		return;
+	for (size_t i = 0; i < round->njobs; i++)
+		if (round->jobs[i].job)
+			job_close(round->jobs[i].job);
+	for (size_t i = 0; round->seen && i < round->journal->nplaces; i++) {
+		free(round->seen[i].serial);
+		free(round->seen[i].text);
+	}
+	timer_close(round->timer);
+	free(round->certificates);
+	free(round->jobs);
+	free(round->seen);
+	free(round->asked);
+	free(round);
+}

@@ -1,0 +1,35 @@
+/* The places of a transaction: every (endpoint, name or none) where its certificates can be served; what they show,
+ * asked of "probe" workers; and what that means for the swap. Runs in certswapd, which itself opens no network socket.
+ */
+#ifndef SITE_PLACES_H
+#define SITE_PLACES_H
+#include "site/certificate.h"
+#include "swap/journal.h"
+#include "wire/probe.h"
+
+/* Makes j->places anew from the configurations of its certificates (in the order of j->certificates). */
+void places_list(struct journal *j, struct certificate *const *certificates);
+
+/* What a round of handshakes found. */
+struct places_verdict {
+	enum txn_wire wire;   /* WANTED, OTHER or BROKEN; parents are not looked at here */
+	char *text;           /* the first place that is not as wanted, for a person; NULL: all are */
+	size_t shown, turned; /* places judged; those that show what is wanted */
+	int64_t first_new_us; /* CLOCK_MONOTONIC of the first handshake with a new pair; 0: none */
+};
+void places_verdict_done(struct places_verdict *v);
+
+enum places_goal {
+	PLACES_BASELINE, /* one look: fills before and turns of each place */
+	PLACES_NEW,      /* places that turn show the new pair alone, the others what they showed before */
+	PLACES_NEW_ALL,  /* the same, and places that were silent before show the new pair too: every server runs now */
+	PLACES_OLD       /* every place shows what it showed before */
+};
+
+/* Calls back exactly once, never from inside. Also keeps what was seen in each certificate's `served`. */
+typedef void (*places_cb)(const struct places_verdict *verdict, void *data);
+struct places_round;
+struct places_round *places_look(struct site *site, struct journal *j, struct certificate *const *certificates,
+				 enum places_goal goal, int64_t deadline_ms, places_cb cb, void *data);
+void places_close(struct places_round *round); /* no callback; after the callback it is gone by itself */
+#endif

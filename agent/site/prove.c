@@ -1,0 +1,249 @@
+#include "site/prove.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#define PROVE_TIMEOUT_MS  30000
+#define INTERMEDIATES_MAX 64
+
+_Static_assert((int)STORE_FILES == (int)CHECK_OUTPUTS, "a generation has the files that a check writes");
+_Static_assert((int)PROFILE_PRIVATE == (int)CHECK_PROFILE_PRIVATE, "profiles have one order");
+
+struct prove {
+	struct certificate *certificate;
+	unsigned int number; /* 0: only a check */
+	int out[STORE_FILES];
+	char *origin;
+	struct words accepted;
+	prove_cb cb;
+	void *data;
+};
+
+/* The descriptors and roles of one request, in step. */
+struct load {
+	int fds[MESSAGE_FDS];
+	uint8_t roles[MESSAGE_FDS];
+	size_t n, borrowed; /* the first `borrowed` are the caller's */
+};
+
+static void load_add(struct load *load, int fd, enum check_role role)
+{
+	if (fd < 0)
+		return;
+	if (load->n >= MESSAGE_FDS - STORE_FILES) {
+		close(fd);
+		return;
+	}
+	load->fds[load->n] = fd;
+	load->roles[load->n++] = (uint8_t)role;
+}
+
+static void load_done(struct load *load)
+{
+	for (size_t i = load->borrowed; i < load->n; i++)
+		close(load->fds[i]);
+}
+
+/* Files of the intermediates folder of the configuration; a missing folder is none. */
+static void add_intermediates(struct load *load, const char *path)
+{
+	struct words names = {0};
+	AUTO_CLOSE int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0 || files_list(folder, false, &names, NULL) < 0)
+		return;
+	for (size_t i = 0; i < names.n && i < INTERMEDIATES_MAX; i++) {
+		struct stat st;
+		int fd = openat(folder, names.v[i], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
+			close(fd);
+			fd = -1;
+		}
+		load_add(load, fd, CHECK_INTERMEDIATE);
+	}
+	words_done(&names);
+}
+
+static void add_ours(struct load *load, struct certificate *c)
+{
+	if (c->live.number) {
+		load_add(load, store_open_file(c->folder, c->live.number, "fullchain.pem", NULL), CHECK_LIVE);
+		load_add(load, store_open_file(c->folder, c->live.number, "chain.pem", NULL), CHECK_INTERMEDIATE);
+	}
+	if (c->standby.number)
+		load_add(load, store_open_file(c->folder, c->standby.number, "chain.pem", NULL), CHECK_INTERMEDIATE);
+	add_intermediates(load, c->site->settings->intermediates);
+}
+
+static void close_out(struct prove *p)
+{
+	for (size_t i = 0; p->number && i < STORE_FILES; i++)
+		close(p->out[i]);
+}
+
+static int seal(struct prove *p, const struct check_reply *reply, struct fault *fault)
+{
+	struct certificate *c = p->certificate;
+	struct store_owner owner;
+	int r = certificate_owner(c, &owner, fault);
+	if (r < 0)
+		return r;
+	const struct meta meta = {.number = p->number,
+				  .sha256 = reply->sha256,
+				  .spki = reply->spki,
+				  .issuer_spki = reply->issuer_spki,
+				  .serial = reply->serial,
+				  .issuer = reply->issuer,
+				  .subject = reply->subject,
+				  .key_type = reply->key_type,
+				  .origin = p->origin,
+				  .names = reply->names,
+				  .accepted = p->accepted,
+				  .not_before = reply->not_before,
+				  .not_after = reply->not_after,
+				  .made_at = clock_wall(),
+				  .publicly_trusted = reply->publicly_trusted};
+	return store_seal(c->folder, p->number, p->out, &meta, &owner, fault);
+}
+
+static void finish(struct prove *p, const struct check_reply *reply, const struct fault *problem)
+{
+	struct fault fault = problem ? *problem : (struct fault){0};
+	bool good = reply && !findings_block(&reply->findings);
+	if (good && p->number && !reply->written)
+		good = false, fault_set(&fault, -EIO, "the worker could not write the pair out: is the disk full?");
+	if (good && p->number && seal(p, reply, &fault) < 0)
+		good = false;
+	close_out(p);
+	if (!good && p->number)
+		(void)store_remove(p->certificate->folder, p->number, NULL); /* else the next start sweeps it */
+	p->cb(fault.code ? NULL : reply, good ? p->number : 0, &fault, p->data);
+	words_done(&p->accepted);
+	free(p->origin);
+	free(p);
+}
+
+static void on_reply(struct message *message, const struct fault *fault, void *data)
+{
+	struct check_reply reply = {0};
+	struct fault bad = {0};
+	if (!message)
+		return finish(data, NULL, fault);
+	if (check_reply_unpack(&message->body, &reply) < 0) {
+		fault_set(&bad, -EBADMSG, "certswap-worker (check) sent a reply that makes no sense");
+		return finish(data, NULL, &bad);
+	}
+	finish(data, &reply, NULL);
+	check_reply_done(&reply);
+}
+
+/* The bundles that distributions ship; a chain that ends in one of them is publicly trusted. */
+static bool is_system_trust(const char *path)
+{
+	return strcmp(path, "/etc/ssl/certs/ca-certificates.crt") == 0 || strncmp(path, "/etc/pki/", 9) == 0;
+}
+
+static void pack_request(struct packer *packer, struct prove *p, const struct prove_spec *spec, struct load *load)
+{
+	struct certificate *c = p->certificate;
+	const struct denied *denied = &c->site->denied;
+	struct digest *digests = xcalloc(denied->n, sizeof *digests);
+	for (size_t i = 0; i < denied->n; i++)
+		digests[i] = denied->v[i].digest;
+	const struct check_request request = {.roles = load->roles,
+					      .files = load->n,
+					      .leaf = spec->leaf,
+					      .names = *certificate_names(c),
+					      .profile = (enum check_profile)c->settings->profile,
+					      .older_blocks = spec->older_blocks,
+					      .write_out = p->number != 0,
+					      .system_trust = is_system_trust(certificate_trust(c)),
+					      .accepted = p->accepted,
+					      .pins = c->settings->pins,
+					      .denied = digests,
+					      .ndenied = denied->n};
+	check_request_pack(packer, &request);
+	free(digests);
+}
+
+struct failure {
+	prove_cb cb;
+	void *data;
+	struct fault fault;
+	struct timer *timer;
+};
+
+static void report_failure(void *data)
+{
+	struct failure *f = data;
+	timer_close(f->timer);
+	f->cb(NULL, 0, &f->fault, f->data);
+	free(f);
+}
+
+/* Callers are never called back from inside their call. */
+static void fail_later(struct site *site, prove_cb cb, void *data, const struct fault *fault)
+{
+	struct failure *f = xcalloc(1, sizeof *f);
+	*f = (struct failure){.cb = cb, .data = data, .fault = *fault};
+	f->timer = timer_start(site->loop, 0, report_failure, f);
+}
+
+void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb cb, void *data)
+{
+	struct fault fault = {0};
+	struct load load = {0};
+	for (size_t i = 0; i < spec->ninputs && i < MESSAGE_FDS - STORE_FILES; i++) {
+		load.fds[load.n] = spec->inputs[i].fd;
+		load.roles[load.n++] = (uint8_t)spec->inputs[i].role;
+	}
+	load.borrowed = load.n;
+	struct prove *p = xcalloc(1, sizeof *p);
+	*p = (struct prove){.certificate = c, .cb = cb, .data = data, .origin = xstrdup(spec->origin)};
+	if (spec->accepted)
+		words_copy(&p->accepted, spec->accepted);
+	if (!spec->only_check && store_begin(c->folder, &p->number, p->out, &fault) < 0) {
+		words_done(&p->accepted);
+		free(p->origin);
+		free(p);
+		return fail_later(c->site, cb, data, &fault);
+	}
+	add_ours(&load, c);
+	struct packer body = {0};
+	pack_request(&body, p, spec, &load);
+	size_t nfds = load.n;
+	for (size_t i = 0; p->number && i < STORE_FILES; i++)
+		load.fds[nfds++] = p->out[i];
+	job_start(c->site->jobs, "check", MESSAGE_CHECK, &body, load.fds, nfds, c->settings->trust, PROVE_TIMEOUT_MS,
+		  on_reply, p);
+	packer_done(&body);
+	load_done(&load);
+}
+
+void prove_generation(struct certificate *c, unsigned int number, prove_cb cb, void *data)
+{
+	struct fault fault = {0};
+	struct prove_input inputs[2] = {
+		{.fd = store_open_file(c->folder, number, "fullchain.pem", &fault), .role = CHECK_SUBMITTED},
+		{.fd = store_open_file(c->folder, number, "privkey.pem", &fault), .role = CHECK_SUBMITTED}};
+	struct meta meta = {0}; /* what a person let pass once stays let pass for this generation */
+	if (inputs[0].fd < 0 || inputs[1].fd < 0 || store_read_meta(c->folder, number, &meta, &fault) < 0) {
+		fail_later(c->site, cb, data, &fault);
+	} else {
+		const struct prove_spec spec = {
+			.inputs = inputs, .ninputs = 2, .origin = "", .only_check = true, .accepted = &meta.accepted};
+		prove_start(c, &spec, cb, data);
+	}
+	meta_done(&meta);
+	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++)
+		if (inputs[i].fd >= 0)
+			close(inputs[i].fd);
+}

@@ -1,0 +1,63 @@
+/* What certswapd knows and holds: one of these for the process. The files of this room share it; each owns its own
+ * part. */
+#ifndef SITE_SITE_H
+#define SITE_SITE_H
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/fault.h"
+#include "loop/job.h"
+#include "loop/loop.h"
+#include "loop/watch.h"
+#include "server/server.h"
+#include "settings/settings.h"
+#include "swap/denied.h"
+
+struct audit;
+struct certificate;
+struct control;
+struct dropbox;
+struct incident;
+struct intake_set;
+struct transaction;
+
+/* Open folders of STATE (CONTRACT "Files"). */
+struct site_folders {
+	int state, certificates, incoming, notices, work, rejected, journal, incidents;
+};
+
+struct site {
+	struct loop *loop;
+	struct settings *settings;
+	struct jobs *jobs;
+	struct watcher *watcher;
+	char *worker, *hooks;           /* certswap-worker; the folder with nginx/, apache/ ... */
+	struct settings *next_settings; /* read again, waiting for swaps to end; or NULL */
+	struct timer *reload_timer;
+	int lock; /* STATE/lock, held for the life of the process */
+	struct site_folders folders;
+	struct audit *audit;
+	struct denied denied;
+	struct server **servers;
+	size_t nservers;
+	struct certificate **certificates;
+	size_t ncertificates;
+	struct transaction **transactions; /* under way, AWAITING and STUCK included */
+	size_t ntransactions;
+	unsigned int last_transaction;
+	struct timer *start_timer;   /* starts what is ready, once the present callbacks are done */
+	struct incident **incidents; /* that are not closed */
+	size_t nincidents;
+	unsigned int last_incident;
+	struct intake_set **sets; /* being identified, proved or swapped */
+	size_t nsets;
+	struct dropbox *dropbox;
+	struct watch *notices; /* STATE/notices */
+	struct timer *notices_timer;
+	struct control *control;
+	int64_t started_at;
+};
+
+struct server *site_server(const struct site *site, const char *name);           /* NULL: none */
+struct certificate *site_certificate(const struct site *site, const char *name); /* NULL: none */
+#endif

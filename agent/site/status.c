@@ -1,0 +1,122 @@
+#include "site/status.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "site/certificate.h"
+#include "site/dropbox.h"
+#include "site/incident.h"
+#include "site/transaction.h"
+#include "swap/record.h"
+
+static json_t *live_json(const struct meta *m)
+{
+	if (!m->number)
+		return json_null();
+	return json_pack("{sI, so, so, ss, ss, so, so, so, ss}", "generation", (json_int_t)m->number, "sha256",
+			 record_from_digest(&m->sha256), "spki_sha256", record_from_digest(&m->spki), "serial",
+			 m->serial, "issuer", m->issuer, "not_before", record_from_time(m->not_before), "not_after",
+			 record_from_time(m->not_after), "names", record_from_words(&m->names), "key_type",
+			 m->key_type);
+}
+
+/* Why a standby would not be used; "" where it would. */
+static const char *standby_problem(const struct certificate *c)
+{
+	const struct denial *denial = certificate_denial(c, &c->standby);
+	if (denial)
+		return denial->is_key ? "its key is refused" : "it was noticed as to be revoked";
+	if (c->standby.not_after <= clock_wall())
+		return "it has expired";
+	if (!text_names_cover(&c->standby.names, certificate_names(c), NULL))
+		return "it does not cover all names";
+	return "";
+}
+
+static json_t *standby_json(const struct certificate *c)
+{
+	const struct meta *m = &c->standby;
+	if (!m->number)
+		return json_null();
+	const char *why = standby_problem(c);
+	return json_pack("{sI, sb, ss, so, so, so, ss, ss}", "generation", (json_int_t)m->number, "ready", !*why, "why",
+			 why, "sha256", record_from_digest(&m->sha256), "spki_sha256", record_from_digest(&m->spki),
+			 "not_after", record_from_time(m->not_after), "serial", m->serial, "issuer", m->issuer);
+}
+
+static json_t *served_json(const struct certificate *c)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < c->nserved; i++) {
+		const struct served *s = &c->served[i];
+		json_array_append_new(
+			list,
+			json_pack("{ss, ss, so, so}", "endpoint", s->endpoint, "server_name", s->server_name, "sha256",
+				  digest_is_zero(&s->sha256) ? json_null() : record_from_digest(&s->sha256),
+				  "checked_at", record_from_time(s->checked_at)));
+	}
+	return list;
+}
+
+static const char *state_of(const struct certificate *c)
+{
+	if (c->trouble || transaction_state(c) == TXN_STUCK)
+		return "failed";
+	if (c->swapping || c->ready.number)
+		return "swapping";
+	if (incident_of(c))
+		return "incident";
+	return c->live.number && transaction_state(c) != TXN_AWAITING ? "ok" : "waiting";
+}
+
+static json_t *last_swap_json(const struct certificate *c)
+{
+	char at[32], result[32];
+	const struct last_swap *last = &c->last_swap;
+	if (!last->at_ms)
+		return json_null();
+	strcpy(result, txn_state_name(last->result));
+	for (char *p = result; *p; p++)
+		*p = *p == '_' ? ' ' : (char)(*p | 0x20);
+	return json_pack("{ss, ss, sI, ss}", "at", text_from_time_ms(last->at_ms, at), "result", result, "milliseconds",
+			 (json_int_t)last->milliseconds, "reason", last->reason);
+}
+
+static json_t *incident_part(const struct certificate *c)
+{
+	const struct incident *i = incident_of(c);
+	return i ? incident_json(i, false) : json_null();
+}
+
+static json_t *certificate_json(const struct certificate *c)
+{
+	struct words unverified = {0};
+	transaction_unverified(c, &unverified);
+	json_t *o = json_pack("{ss, ss, ss, so, so, s{ss, ss}, s[], so, so, s[], so, so}", "name", c->settings->name,
+			      "state", state_of(c), "manage", c->settings->manage == MANAGE_SWAP ? "swap" : "observe",
+			      "live", live_json(&c->live), "served", served_json(c), "revocation", "status", "none",
+			      "source", "", "issuers", "standby", standby_json(c), "unverified",
+			      record_from_words(&unverified), "pending", "incident", incident_part(c), "last_swap",
+			      last_swap_json(c));
+	words_done(&unverified);
+	if (c->trouble)
+		json_object_set_new(o, "trouble", json_string(c->trouble));
+	else if (transaction_state(c) == TXN_STUCK)
+		json_object_set_new(o, "trouble", json_string(transaction_reason(c)));
+	return o;
+}
+
+json_t *status_json(const struct site *site, const char *only)
+{
+	char now[32];
+	json_t *list = json_array();
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		const struct certificate *c = site->certificates[i];
+		if (!only || strcmp(only, c->settings->name) == 0)
+			json_array_append_new(list, certificate_json(c));
+	}
+	json_t *o = json_pack("{ss, ss, so, so}", "version", CERTSWAP_VERSION, "time",
+			      text_from_time_ms(clock_wall_ms(), now), "certificates", list, "waiting",
+			      dropbox_waiting(site->dropbox));
+	return o;
+}

@@ -1,0 +1,34 @@
+/* Swaps: proved generations are staged, those for the same servers go together in one transaction, and the plan
+ * (swap/plan.h) drives it to an end, through a crash too. Runs in certswapd. */
+#ifndef SITE_TRANSACTION_H
+#define SITE_TRANSACTION_H
+#include "site/certificate.h"
+
+/* Asks that generation `number` becomes live. It starts when the certificate has no swap under way, together with all
+ * others that are ready then. A newer one takes the place of one that has not started: that one's callback gets
+ * TXN_DISCARDED. Calls back once, never from inside. -EPERM: the configuration says observe. -EINVAL: it is live
+ * already. */
+int transaction_stage(struct certificate *c, unsigned int number, swap_done_cb cb, void *data, struct fault *fault);
+
+/* Before the daemon says that it is ready: finishes on disk what a crash cut off, and keeps the transactions for
+ * transactions_resume. Returns 0 or negative errno: a journal that can't be read keeps its certificates from being
+ * touched, and is not fatal. */
+int transactions_recover(struct site *site, struct fault *fault);
+/* Then: takes up where the journal stands, in the background. */
+void transactions_resume(struct site *site);
+void transactions_close(struct site *site); /* at the end; the journals stay for the next start */
+
+/* A denial or a notice came in: every transaction looks at its pairs again. */
+void transactions_notice(struct site *site);
+/* Is any at work (not AWAITING, not STUCK)? */
+bool transactions_at_work(const struct site *site);
+/* The journal's state of the certificate's transaction, for `status`; TXN_STATES: there is none. */
+enum txn_state transaction_state(const struct certificate *c);
+const char *transaction_reason(const struct certificate *c);
+/* Names of servers that have not shown the new pair (AWAITING), for `status`; the caller's. */
+void transaction_unverified(const struct certificate *c, struct words *ret);
+
+/* Called after every change of a certificate (a swap's end). Set once by site.c. */
+typedef void (*certificate_changed_cb)(struct certificate *c);
+void transactions_on_change(certificate_changed_cb cb);
+#endif

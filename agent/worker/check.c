@@ -1,0 +1,114 @@
+#include "worker/check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "pki/proof.h"
+#include "wire/check.h"
+#include "worker/input.h"
+
+#define TRUST_MAX (8 * 1024 * 1024) /* bytes; the system's file has 220 KiB */
+
+static struct bundle *trust; /* of the whole process: loaded before the request comes */
+
+int worker_trust_load(int fd, struct fault *fault)
+{
+	struct input in;
+	input_read(fd, TRUST_MAX, &in);
+	if (in.error)
+		return fault_errno(fault, in.error, "the trust file can't be read");
+	struct bundle *b = bundle_new();
+	size_t n = bundle_add(b, in.bytes, in.len);
+	input_done(&in);
+	if (!n) {
+		bundle_free(b);
+		return fault_set(fault, -EINVAL, "the trust file holds no certificate in PEM");
+	}
+	bundle_free(trust);
+	trust = b;
+	return 0;
+}
+
+static int write_all(int fd, const char *bytes, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, bytes, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		bytes += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* The outputs stand behind the files. */
+static void write_outputs(const struct message *m, const struct check_request *r, const struct proof_output *out,
+			  struct check_reply *ret)
+{
+	int error = 0;
+	for (size_t i = 0; i < CHECK_OUTPUTS && !error; i++)
+		error = write_all(m->fds[r->files + i], out->v[i].s, out->v[i].len);
+	ret->written = !error; /* the caller sees it and says that it could not be kept */
+}
+
+/* A reply that does not fit (a thousand long names) is cut to one that does, and then blocks. */
+static void pack(struct packer *p, struct check_reply *r)
+{
+	struct packer whole = {0};
+	check_reply_pack(&whole, r);
+	bool fits = !whole.failed && whole.len <= WIRE_MESSAGE_MAX - MESSAGE_HEADER;
+	packer_done(&whole);
+	if (!fits) {
+		words_done(&r->names);
+		findings_done(&r->findings);
+		r->written = false;
+		findings_add(&r->findings, FINDING_TOO_LARGE, FINDING_BLOCK,
+			     "The files hold so much that the answer does not fit in a message.");
+	}
+	check_reply_pack(p, r);
+}
+
+static void run(const struct message *m, const struct check_request *r, struct packer *reply)
+{
+	struct input *inputs = xcalloc(r->files, sizeof *inputs);
+	struct proof_file *files = xcalloc(r->files, sizeof *files);
+	for (size_t i = 0; i < r->files; i++) {
+		input_read(m->fds[i], INPUT_MAX, &inputs[i]);
+		files[i] = (struct proof_file){.bytes = inputs[i].bytes,
+					       .len = inputs[i].len,
+					       .too_large = inputs[i].error == -EFBIG,
+					       .error = inputs[i].error};
+	}
+	struct proof_input in = {.request = r, .files = files, .trust = trust};
+	struct proof_output out;
+	struct check_reply answer;
+	bool whole = proof_make(&in, &answer, &out);
+	if (whole && r->write_out && !findings_block(&answer.findings))
+		write_outputs(m, r, &out, &answer);
+	pack(reply, &answer);
+	proof_output_done(&out);
+	check_reply_done(&answer);
+	for (size_t i = 0; i < r->files; i++)
+		input_done(&inputs[i]);
+	free(inputs);
+	free(files);
+}
+
+int worker_check(struct message *request, struct packer *reply)
+{
+	struct check_request r;
+	if (check_request_unpack(&request->body, &r))
+		return -EBADMSG;
+	bool good = request->nfds == r.files + (r.write_out ? CHECK_OUTPUTS : 0U);
+	if (!r.now)
+		r.now = clock_wall();
+	if (good)
+		run(request, &r, reply);
+	check_request_done(&r);
+	return good ? 0 : -EBADMSG;
+}

@@ -1,0 +1,351 @@
+#!/usr/bin/python3
+"""What certswap does, on this machine, with the real web servers. Run by ./demo. Every claim is measured here from outside: by
+fresh handshakes of a prober that knows nothing of certswap, by openssl s_client, by wrk, by the process table."""
+import os
+import re
+import shutil
+import signal
+import sys
+import textwrap
+import time
+
+from harness import PROGRAMS, Run
+from processes import Late, guarded, run as run_program, wait_until
+from webserver import Apache, Load, Nginx, Prober, openssl_serial
+
+WIDTH = 100
+COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+GREEN, RED, BOLD, GREY, PLAIN = ("\033[32m", "\033[31m", "\033[1m", "\033[2m", "\033[0m") if COLOUR else ("",) * 5
+
+
+class Story:
+    """What is told on the terminal, and the table at its end."""
+
+    def __init__(self):
+        self.rows = []
+
+    def act(self, title):
+        print(f"\n{BOLD}{title}{PLAIN}", flush=True)
+
+    def line(self, label, text):
+        lines = textwrap.wrap(text, WIDTH - 24) or [""]
+        print(f"  {GREY}{label:<20}{PLAIN}  {lines[0]}", *(" " * 24 + more for more in lines[1:]), sep="\n", flush=True)
+
+    def claim(self, what, good, measured=""):
+        """Something that this demonstration promises to show: told now, and a row of the table."""
+        self.rows.append((what, bool(good), measured))
+        mark = f"{GREEN}ok{PLAIN}  " if good else f"{RED}FAILED{PLAIN}"
+        lines = textwrap.wrap(measured or what, WIDTH - 30)
+        print(f"  {mark}  {what}" if not measured else f"  {mark}  {what}: {lines[0]}",
+              *(" " * 8 + more for more in lines[1:]), sep="\n", flush=True)
+
+    def table(self):
+        wide = max(len(what) for what, _, _ in self.rows)
+        print(f"\n{BOLD}{'What was shown':<{wide}}  Result{PLAIN}")
+        for what, good, measured in self.rows:
+            mark = f"{GREEN}yes{PLAIN}" if good else f"{RED}NO{PLAIN} "
+            print(f"{what:<{wide}}  {mark}  {textwrap.shorten(measured, WIDTH - wide - 7, placeholder=' ...')}")
+        failed = sum(not good for _, good, _ in self.rows)
+        print(f"\n{len(self.rows) - failed} of {len(self.rows)} shown." if failed else f"\nAll {len(self.rows)} shown.")
+        return 1 if failed else 0
+
+
+story = Story()
+
+
+def milliseconds(seconds):
+    return f"{seconds * 1000:.0f} ms"
+
+
+class Watched:
+    """nginx and Apache under load (wrk, new connections and kept ones) and under the eyes of a prober each."""
+
+    def __init__(self, run):
+        self.run, self.name = run, run.names[0]
+        self.probers = [Prober(server, self.name) for server in run.servers]
+        self.loads = []
+        run.at_end(self._end)
+        self.fresh_done = self.fresh_failed = 0
+
+    def _end(self):
+        for prober in self.probers:
+            prober.stop()
+        for load, _ in self.loads:
+            load.stop()
+
+    def begin(self):
+        self.loads = [(Load(server, self.name, self.run.folder, fresh), fresh)
+                      for server in self.run.servers for fresh in (True, False)]
+
+    def wait_shown(self, pair, since, seconds=15):
+        """Waits until both servers have shown it; a text with the milliseconds of each, and the longest."""
+        took = {}
+        for prober in self.probers:
+            at = wait_until(f"{prober.server.kind} shows {pair.serial[:8]}", lambda p=prober: p.first(pair.sha256, since),
+                            seconds, 0.005)
+            took[prober.server.kind] = at - since
+        return ", ".join(f"{kind} {milliseconds(time_)}" for kind, time_ in took.items()), max(took.values())
+
+    def finish(self, since, act):
+        """Ends the load and says what it met."""
+        words, failed_fresh = [], 0
+        kept_lost = 0
+        for load, fresh in self.loads:
+            requests = load.stop()
+            if fresh:
+                failed_fresh += requests.failed
+                self.fresh_done += requests.done
+            else:
+                kept_lost += requests.failed
+            words.append(f"{load.kind} {requests.done} ({requests.failed} failed)" if fresh else "")
+        self.loads = []
+        handshakes = sum(len([h for h in p.seen if h.began >= since]) for p in self.probers)
+        failed = [h for p in self.probers for h in p.failed(since)]
+        self.fresh_failed += failed_fresh + len(failed)
+        story.line("under load", f"wrk, a connection each: {', '.join(filter(None, words))}; prober: {handshakes} handshakes"
+                   f" ({len(failed)} failed); kept connections closed by the reload: {kept_lost}")
+        story.claim(f"{act}: no new connection failed", failed_fresh == 0 and not failed)
+
+    def prove(self, pair):
+        """The independent proof, by a program that has no part in this."""
+        good = True
+        for server in self.run.servers:
+            serial = openssl_serial(server.port, self.name)
+            good = good and serial == pair.serial
+            story.line(server.kind, f"openssl s_client -connect 127.0.0.1:{server.port}: serial {serial}")
+        return good
+
+
+def usual_script(run):
+    """Act 0: what happens to everybody else."""
+    story.act("Act 0  Without certswap: a new certificate with the old key, and the usual script")
+    certificates = run.folder / "usual"
+    live = certificates / "shop" / "live"
+    live.mkdir(parents=True)
+    old, new = run.ca.issue(run.names), run.ca.issue(run.names)
+
+    def install(cert, key):
+        (live / "fullchain.pem").write_text(cert.fullchain)
+        (live / "privkey.pem").write_text(key.key)
+
+    install(old, old)
+    sites = [("shop", run.names)]
+    servers = [kind(run.folder / f"usual-{kind.kind}", certificates, sites).start() for kind in (Nginx, Apache)]
+    nginx, apache = servers
+    run.at_end(nginx.stop)
+    run.at_end(apache.stop)
+    install(new, old)
+    test = apache.configtest()
+    story.line("apache2 -t", f"{test.stdout.strip()} (exit {test.returncode})")
+    graceful = run_program(apache.binary, "-f", apache.config, "-k", "graceful", check=False)
+    story.line("apache2 -k graceful", f"exit {graceful.returncode}")
+    nginx.reload()
+    story.line("kill -HUP nginx", "exit 0")
+    try:
+        wait_until("Apache is gone", lambda: apache.pid() is None, 5)
+        gone = True
+    except Late:
+        gone = False
+    reason = re.search(r"AH02565: [^\n]*", apache.log())
+    story.line("Apache's log", "AH02565: Certificate and private key ... do not match" if reason else "")
+    still_old = nginx.shown(run.names[0]).sha256 == old.sha256
+    story.claim("The usual script kills Apache, and both its steps said yes", gone and test.returncode == 0,
+                f"port {apache.port} refuses connections")
+    story.claim("nginx goes on with the old certificate, and nobody is told", still_old, f"serial {old.serial[:16]}...")
+    nginx.stop()
+
+
+def begin(run):
+    """Act 1: the agent, the first pair, the servers."""
+    story.act("Act 1  certswapd, its first pair, then nginx and Apache")
+    began = time.monotonic()
+    run.agent.start()
+    story.line("certswapd", f"ready after {milliseconds(time.monotonic() - began)}")
+    began = time.monotonic()
+    pair = run.begin(start=False)
+    story.line("certswapctl submit", f"the first pair is live after {milliseconds(time.monotonic() - began)}; no server was touched")
+    for server in run.servers:
+        server.start()
+    watched = Watched(run)
+    story.claim("The first pair is live and both servers serve it", watched.prove(pair) and run.serves(pair))
+    return pair, watched
+
+
+def bare_reload(run, watched):
+    """What the servers lose in a reload of their own, for comparison."""
+    since = time.monotonic()
+    watched.begin()
+    wait_until("some handshakes", lambda: all(len([h for h in p.seen if h.began > since]) > 20 for p in watched.probers))
+    mark = time.monotonic()
+    for server in run.servers:
+        server.reload()
+    wait_until("some handshakes", lambda: all(len([h for h in p.seen if h.began > mark + 0.3]) > 5 for p in watched.probers))
+    kept = {load.kind: load.stop().failed for load, fresh in watched.loads if not fresh}
+    for load, _ in watched.loads:
+        load.stop()
+    watched.loads = []
+    story.line("a bare reload", "for comparison, kept connections closed: "
+               + ", ".join(f"{kind} {n}" for kind, n in kept.items()))
+
+
+def swap_seen(run, watched, act, claim, pair, hand_over):
+    """One replacement under load: hand_over() gives the moment at which it was in the agent's hands."""
+    before = run.agent.status().get("last_swap")
+    identities = run.identities()
+    start = time.monotonic()
+    watched.begin()
+    since = hand_over()
+    words, longest = watched.wait_shown(pair, since)
+    swap = run.wait_result("committed", before)
+    story.line("certswap says", f"committed: the swap took {swap['milliseconds']} ms")
+    proved = watched.prove(pair)
+    watched.finish(start, act)
+    story.claim(claim, proved and run.identities() == identities, words)
+    return longest
+
+
+def drops(run, watched):
+    """Act 2: loose PEM files through the drop box."""
+    story.act("Act 2  The CA's files are dropped into incoming/: certificate and key, PEM")
+    pair = run.ca.issue(run.names)
+    longest = swap_seen(run, watched, "PEM drop", "A pair of PEM files is live on both servers", pair,
+                        lambda: run.drop(pair.files()))
+    story.claim("... within a second of the file's close", longest < 1.0, f"at most {milliseconds(longest)}")
+    story.act("       The same, the files growing a few bytes at a time")
+    pair = run.ca.issue(run.names)
+    swap_seen(run, watched, "Slow drop", "A pair that arrives byte by byte is taken when it is whole", pair,
+              lambda: run.drop(pair.files(), slowly=True))
+    return pair
+
+
+def pkcs12(run, watched):
+    """Act 3: PKCS#12 under a password."""
+    story.act("Act 3  The CA's desk sends a PKCS#12 with a password: certswapctl submit --password-file")
+    pair = run.ca.issue(run.names, key_type="rsa-2048")
+    source, password = pair.p12("Kennwort 4711"), pair.file("password", "Kennwort 4711\n")
+
+    def submit():
+        began = time.monotonic()
+        done = run.agent.ctl("submit", "--name", "shop", "--password-file", password, source)
+        story.line("certswapctl submit", f"exit {done.returncode} after {milliseconds(time.monotonic() - began)}: "
+                   + (done.stdout + done.stderr).strip().splitlines()[-1])
+        return began
+    swap_seen(run, watched, "PKCS#12", "A PKCS#12 is live on both servers", pair, submit)
+    return pair
+
+
+def the_day(run, watched, compromised):
+    """Act 4: the mail comes."""
+    story.act("Act 4  The key is compromised: certswapctl notice shop --case c, with a standby ready")
+    standby = run.ca.issue(run.names)
+    done = run.agent.ctl("standby", "shop", *standby.files())
+    story.line("certswapctl standby", f"exit {done.returncode}: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+    wait_until("the standby is ready", lambda: (run.agent.status().get("standby") or {}).get("ready"))
+
+    def notice():
+        began = time.monotonic()
+        done = run.agent.ctl("notice", "shop", "--case", "c", "--ref", "CA ticket 4711", "--yes")
+        story.line("certswapctl notice", f"exit {done.returncode} after {milliseconds(time.monotonic() - began)}: "
+                   + (done.stdout + done.stderr).strip().splitlines()[-1])
+        return began
+    swap_seen(run, watched, "Notice", "Notice at T: both servers serve the standby at T +", standby, notice)
+    story.act("       The compromised key comes back, in a new certificate that the CA issued for it")
+    back = run.ca.issue(run.names, key=compromised.key)
+    known = run.rejected()
+    run.drop(back.files())
+    why = run.wait_rejected("KEY_DENIED", before=known)
+    story.line("why.txt", " ".join(line for line in why.splitlines() if "KEY_DENIED" in line))
+    story.claim("The compromised key is refused when it comes back", run.serves(standby), "KEY_DENIED, nothing moved")
+    return standby
+
+
+def mismatch(run, watched, live):
+    """Act 5: what killed Apache in Act 0."""
+    story.act("Act 5  The bad pair of Act 0 is given to certswap: new certificate, old key")
+    identities = run.identities()
+    bad = run.ca.issue(run.names).with_key(live)
+    done = run.agent.ctl("submit", "--name", "shop", *bad.files())
+    for line in (done.stdout + done.stderr).strip().splitlines()[:4]:
+        story.line("certswapctl submit", line.strip())
+    refused = done.returncode == 1 and "PAIR_MISMATCH" in done.stdout + done.stderr
+    story.claim("A key that does not match is refused with its reason", refused, f"exit {done.returncode}")
+    proved = watched.prove(live)
+    story.claim("nginx and Apache run on, the same processes, the same certificate",
+                proved and run.identities() == identities,
+                ", ".join(f"{kind} {identity[0]}" for kind, identity in identities.items()))
+
+
+def killed(run, watched, live):
+    """Act 6: SIGKILL in the middle."""
+    story.act("Act 6  certswapd is killed with SIGKILL in the middle of a swap, and started again")
+    new = run.ca.issue(run.names)
+    link = run.live()
+    before = os.readlink(link)
+    since = time.monotonic()
+    watched.begin()
+    run.drop(new.files())
+    wait_until("the link is exchanged", lambda: os.readlink(link) != before, 15, 0.0003)
+    run.agent.kill()
+    on_disk = run.live_sha256()
+    story.line("on disk", f"live -> {os.readlink(link)}, {'new' if on_disk == new.sha256 else 'old'} pair, certificate and key fit")
+    story.claim("Killed in mid-swap: the pair on disk is unmixed", on_disk in (live.sha256, new.sha256))
+    serving = {server.kind: server.shown(watched.name).sha256 for server in run.servers}
+    story.line("served meanwhile", ", ".join(f"{kind}: {'new' if shown == new.sha256 else 'old' if shown == live.sha256 else '?'}"
+                                             for kind, shown in serving.items()))
+    began = time.monotonic()
+    run.agent.start()
+
+    def ended():
+        status = run.agent.status()
+        return status["state"] != "swapping" and (run.serves(new) or run.serves(live))
+    wait_until("the swap is finished or undone", ended, 20, 0.02)
+    took = time.monotonic() - began
+    final = new if run.serves(new) else live
+    agree = run.live_sha256() == final.sha256
+    proved = watched.prove(final)
+    watched.finish(since, "SIGKILL")
+    story.claim("Started again, it finishes or undoes the swap", agree and proved,
+                f"{'finished' if final is new else 'undone'} {milliseconds(took)} after its start")
+    return final
+
+
+def last_words(run, watched):
+    story.act("The record")
+    done = run.agent.ctl("log", "--verify")
+    story.line("certswapctl log", f"--verify: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+    run.verify_log()
+    story.claim("The audit log's chain of hashes is whole", done.returncode == 0, f"{len(run.events())} events")
+    print()
+    print(run.agent.ctl("status").stdout.rstrip())
+
+
+def main():
+    if "--keep" in sys.argv[1:]:
+        os.environ["CERTSWAP_KEEP"] = "1"
+    version = run_program(str(PROGRAMS / "certswapd"), "--version").stdout.split()[-1]
+    servers = [run_program(Nginx.binary, "-v").stdout.split("/")[-1].split()[0],
+               run_program(Apache.binary, "-v").stdout.split("/")[1].split()[0]]
+    print(f"{BOLD}certswap {version}{PLAIN} with nginx {servers[0]} and Apache {servers[1]}, on 127.0.0.1, as {user()}")
+    try:
+        with Run("demo") as run:
+            print(f"{GREY}everything is in {run.folder}{PLAIN}")
+            usual_script(run)
+            live, watched = begin(run)
+            bare_reload(run, watched)
+            drops(run, watched)
+            live = pkcs12(run, watched)
+            live = the_day(run, watched, live)
+            mismatch(run, watched, live)
+            killed(run, watched, live)
+            last_words(run, watched)
+    except (AssertionError, OSError) as problem:
+        story.claim("The demonstration came to its end", False, str(problem).splitlines()[0])
+        print(problem, file=sys.stderr)
+    return story.table()
+
+
+def user():
+    return "root" if os.getuid() == 0 else f"an ordinary user ({os.getuid()})"
+
+
+guarded(main)

@@ -1,0 +1,118 @@
+"""What a CA, or somebody else, may send by mistake: refused with the reason, nothing moved, nothing lost."""
+import os
+
+from case import Case, main
+from harness import Run
+from authority import Authority
+
+
+class Refusals(Case):
+    def refused(self, run, code, files, way="submit"):
+        """These files must be refused with this code; what is served stays, by the same processes."""
+        live, identities = os.readlink(run.live()), run.identities()
+        if way == "submit":
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *files), 1, code)
+        else:
+            known = run.rejected()
+            run.drop(files)
+            run.wait_rejected(code, before=known)
+            self.assertEqual([p for p in (run.state / "incoming").iterdir() if p.is_file()], [])
+        self.assertEqual(os.readlink(run.live()), live)
+        self.assertEqual(run.identities(), identities)
+        self.assertTrue(run.serves(self.first))
+
+    def both_ways(self, name, code, files_of):
+        with Run(name) as run:
+            run.agent.start()
+            self.first = run.begin()
+            files = files_of(run)
+            self.refused(run, code, files)
+            self.refused(run, code, files, way="drop")
+            good = run.ca.issue(run.names)  # and the next good one goes through
+            run.drop(good.files())
+            run.wait_served(good)
+
+    def test_key_of_another_pair(self):
+        with Run("mismatch") as run:
+            run.agent.start()
+            self.first = run.begin()
+            bad = run.ca.issue(run.names).with_key(self.first)
+            self.refused(run, "PAIR_MISMATCH", bad.files())
+
+    def test_mismatch_dropped_moves_nothing(self):
+        # The drop box waits for the right key: nobody can know that it will never come.
+        with Run("mismatch-drop") as run:
+            run.agent.start()
+            self.first = run.begin()
+            pair = run.ca.issue(run.names)
+            run.drop([pair.file("new.pem", pair.fullchain), pair.file("old.key", self.first.key)])
+            marker = run.ca.issue(run.names).with_key(self.first)
+            self.refused(run, "PAIR_MISMATCH", marker.files())  # by then the drop was looked at
+            run.drop([pair.file("right.key", pair.key)])
+            run.wait_served(pair)
+
+    def test_name_missing(self):
+        self.both_ways("name", "NAME_MISSING", lambda run: run.ca.issue(run.names[:1]).files())
+
+    def test_expired(self):
+        self.both_ways("expired", "EXPIRED", lambda run: run.ca.issue(run.names, starts=-72, days=2).files())
+
+    def test_not_yet_valid(self):
+        self.both_ways("early", "NOT_YET_VALID", lambda run: run.ca.issue(run.names, starts=48).files())
+
+    def test_small_key(self):
+        self.both_ways("small", "KEY_SIZE", lambda run: run.ca.issue(run.names, key_type="rsa-1024").files())
+
+    def test_chain_that_ends_nowhere(self):
+        self.both_ways("untrusted", "CHAIN_UNTRUSTED",
+                       lambda run: Authority(run.folder / "other", "Other").issue(run.names).files())
+
+    def test_oversized(self):
+        with Run("oversized") as run:
+            run.agent.start()
+            self.first = run.begin()
+            huge = run.folder / "huge.pem"
+            with open(huge, "wb") as file:
+                file.truncate(4 << 30)
+            self.refused(run, "TOO_LARGE", [huge])
+            known = run.rejected()
+            huge.rename(run.state / "incoming" / "huge.pem")
+            run.wait_rejected("TOO_LARGE", before=known)
+            self.assertTrue(run.serves(self.first))
+
+    def test_no_certificate_at_all(self):
+        with Run("garbage") as run:
+            run.agent.start()
+            self.first = run.begin()
+            garbage = run.folder / "invoice.pdf"
+            garbage.write_bytes(b"%PDF-1.7\n" + bytes(range(256)) * 40)
+            self.refused(run, "UNREADABLE", [garbage])
+            self.refused(run, "UNREADABLE", [garbage], way="drop")
+
+    def test_fifo_and_link_in_the_drop_box(self):
+        with Run("fifo") as run:
+            run.agent.start()
+            self.first = run.begin()
+            box = run.state / "incoming"
+            os.mkfifo(box / "pipe.pem")
+            (box / "link.pem").symlink_to("/etc/passwd")
+            pair = run.ca.issue(run.names)
+            run.drop(pair.files())
+            run.wait_served(pair)  # neither holds anything up
+            self.assertNotIn("root:", "".join(run.rejected().values()))
+
+    def test_denied_key(self):
+        with Run("denied") as run:
+            run.agent.start()
+            self.first = run.begin()
+            key = self.first.file("denied.pem", self.first.key)
+            done = run.agent.ctl("deny", "add", key)
+            if done.returncode == 2:
+                self.skipTest("deny add belongs to a later part")
+            self.assertExit(done, 0)
+            again = run.ca.issue(run.names, key=self.first.key)
+            self.refused(run, "KEY_DENIED", again.files())
+            self.refused(run, "KEY_DENIED", again.files(), way="drop")
+
+
+main()

@@ -1,0 +1,109 @@
+"""What README.md promises an operator, done in a machine with an installed package: the first certificate on nginx and
+Apache, a renewal, a standby, the notice."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
+from authority import Authority  # noqa: E402
+
+NAME = "shop.example.test"
+LIVE = "/var/lib/certswap/certificates/shop/live"
+
+CONFIG = """
+trust = "/opt/ca/root.pem";
+servers = (
+    { name = "nginx";  kind = "nginx"; },
+    { name = "apache"; kind = "apache"; } );
+certificates = (
+    { name = "shop"; dns = [ "%s" ]; servers = [ "nginx", "apache" ];
+      probe = [ "127.0.0.1:443", "127.0.0.1:8443" ]; } );
+""" % NAME
+
+NGINX = f"""server {{
+    listen 443 ssl; server_name {NAME};
+    ssl_certificate {LIVE}/fullchain.pem; ssl_certificate_key {LIVE}/privkey.pem;
+    location / {{ return 200 "ok\\n"; }}
+}}
+"""
+
+APACHE = f"""Listen 8443
+<VirtualHost *:8443>
+    ServerName {NAME}
+    SSLEngine on
+    SSLCertificateFile {LIVE}/fullchain.pem
+    SSLCertificateKeyFile {LIVE}/privkey.pem
+</VirtualHost>
+"""
+
+
+class Story:
+    def __init__(self, machine, report):
+        self.machine, self.report = machine, report
+        self.tree = pathlib.Path(machine.tree)
+        self.authority = Authority(self.tree / "opt/ca")
+
+    def inside(self, path):
+        """The path in the machine of a file in its tree."""
+        return "/" + str(pathlib.Path(path).relative_to(self.tree.absolute()))
+
+    def pair(self):
+        pair = self.authority.issue([NAME])
+        return pair, [self.inside(f) for f in pair.files()]
+
+    def served(self, pair, what):
+        for port in (443, 8443):
+            self.report.prints(
+                f"{what}: port {port} serves it", f"serial={pair.serial.upper().zfill(len(pair.serial) + len(pair.serial) % 2)}", "sh", "-c",
+                f"openssl s_client -connect 127.0.0.1:{port} -servername {NAME} </dev/null 2>&1 | openssl x509 -noout -serial")
+
+    def parents(self):
+        return [self.machine.run("systemctl", "show", "-p", "MainPID", "--value", s)[1].strip() for s in ("nginx", "apache2")]
+
+    def configure(self):
+        (self.tree / "etc/certswap/certswap.conf").write_text(CONFIG)
+        self.report.works("configuration", "certswapctl", "config", "test")
+        self.report.works("reload of certswapd", "systemctl", "reload", "certswapd")
+
+    def first_certificate(self):
+        pair, files = self.pair()
+        self.report.works("first pair", "certswapctl", "submit", "--name", "shop", *files)
+        (self.tree / "etc/nginx/conf.d/shop.conf").write_text(NGINX)
+        (self.tree / "etc/apache2/sites-enabled/shop.conf").write_text(APACHE)
+        self.report.works("Apache's module", "a2enmod", "-q", "ssl")
+        self.report.works("web servers with it", "systemctl", "restart", "nginx", "apache2")
+        self.served(pair, "first pair")
+        return pair
+
+    def renewal(self):
+        before = self.parents()
+        pair, files = self.pair()
+        self.report.works("renewal", "certswapctl", "submit", *files)
+        self.served(pair, "renewal")
+        self.report.be("web servers were not restarted", self.parents() == before)
+        return pair
+
+    def refusal(self, served):
+        bad = self.authority.issue([NAME]).with_key(served)
+        files = [self.inside(f) for f in bad.files()]
+        status, output = self.machine.run("certswapctl", "submit", "--name", "shop", *files)
+        self.report.be("a pair that does not match is refused", status == 1, output)
+        self.served(served, "after the refusal")
+
+    def day_of_the_mail(self):
+        before = self.parents()
+        standby, files = self.pair()
+        self.report.works("standby", "certswapctl", "standby", "shop", *files)
+        self.report.works("notice", "certswapctl", "notice", "shop", "--case", "c", "--yes")
+        self.served(standby, "after the notice")
+        self.report.be("web servers were not restarted", self.parents() == before)
+        self.report.works("audit log", "certswapctl", "log", "--verify")
+
+    def tell(self):
+        self.configure()
+        self.first_certificate()
+        self.refusal(self.renewal())
+        self.day_of_the_mail()
+        _, log = self.machine.run("journalctl", "-u", "certswapd", "--no-pager", "-o", "cat")
+        _, status = self.machine.run("certswapctl", "status")
+        if self.report.failed:
+            print("".join(f"# {line}\n" for line in (status + log).splitlines()), end="")

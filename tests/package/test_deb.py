@@ -1,0 +1,96 @@
+"""The Debian package: built twice with the same bytes, without a complaint of lintian, installed, used, upgraded and purged
+under a real systemd."""
+import filecmp
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from machine import Machine, Report, need
+from story import LIVE, Story
+
+EXPOSURE = "40"  # of systemd-analyze security, in tenths
+QUICK = """[Service]
+WatchdogSec=2
+"""
+
+
+def build(source, out):
+    environment = {**os.environ, "DEB_BUILD_OPTIONS": "nocheck"}
+    with open(out.with_suffix(".log"), "wb") as log:
+        subprocess.run([source / "package", "deb", out], stdout=log, stderr=log, env=environment, check=True)
+    return next(out.glob("certswap_*.deb"))
+
+
+def unit(report):
+    report.works("certswapd is active", "systemctl", "is-active", "certswapd")
+    report.works("it is enabled", "systemctl", "is-enabled", "certswapd")
+    report.works("systemd has nothing against the unit", "systemd-analyze", "verify", "--man=no", "certswapd.service")
+    report.works("exposure", "systemd-analyze", "security", "--no-pager", "--threshold=" + EXPOSURE, "certswapd.service")
+    report.works("it answers", "certswapctl", "status")
+    report.prints("the worker's user is in no other group", "groups=", "sh", "-c",
+                  'test "$(id -G _certswap)" = "$(id -g _certswap)" && id _certswap')
+
+
+def watchdog(machine, report):
+    machine.run("mkdir", "-p", "/run/systemd/system/certswapd.service.d")
+    machine.run("sh", "-c", f"printf '%s' '{QUICK}' >/run/systemd/system/certswapd.service.d/quick.conf")
+    report.works("restart", "sh", "-c", "systemctl daemon-reload && systemctl restart certswapd")
+    report.works("it stands still", "systemctl", "kill", "-s", "STOP", "--kill-who=main", "certswapd")
+    told = machine.follow("Watchdog timeout", "Started certswapd", "journalctl", "-f", "-n", "1000", "-o", "cat", "_PID=1")
+    report.be("the watchdog restarts a daemon that stands still", told, "no such lines in the journal")
+    machine.run("rm", "-r", "/run/systemd/system/certswapd.service.d")
+    machine.run("systemctl", "daemon-reload")
+
+
+def upgrade(machine, report):
+    before = machine.run("systemctl", "show", "-p", "MainPID", "--value", "certswapd")[1]
+    report.works("upgrade", "dpkg", "-i", "/opt/certswap.deb")
+    report.works("active after it", "systemctl", "is-active", "certswapd")
+    after = machine.run("systemctl", "show", "-p", "MainPID", "--value", "certswapd")[1]
+    report.be("the new daemon runs", before != after)
+    report.prints("an edited configuration is kept", "shop.example.test", "cat", "/etc/certswap/certswap.conf")
+
+
+def purge(machine, report):
+    """A key that a configuration names is left, and it is said; where none does, nothing is left."""
+    status, output = machine.run("dpkg", "-P", "certswap")
+    report.be("purge beside a web server that still needs the key", status == 0, output)
+    report.be("it says what it left and why", "/etc/nginx/conf.d/shop.conf" in output, output)
+    report.works("the key is still there", "test", "-s", LIVE + "/privkey.pem")
+    report.works("nginx still starts", "systemctl", "restart", "nginx")
+    report.works("nothing else is left", "sh", "-c", 'test "$(ls -A /var/lib/certswap)" = certificates && ! ls -d /etc/certswap')
+    machine.run("rm", "/etc/nginx/conf.d/shop.conf", "/etc/apache2/sites-enabled/shop.conf")
+    report.works("installed again", "dpkg", "-i", "/opt/certswap.deb")
+    report.works("it takes up what was left", "systemctl", "is-active", "certswapd")
+    report.works("purge", "dpkg", "-P", "certswap")
+    report.works("nothing is left", "sh", "-c", "! ls -d /etc/certswap /var/lib/certswap /run/certswap 2>/dev/null | grep .")
+
+
+def main():
+    need("debootstrap", "systemd-nspawn", "nsenter", "dpkg-buildpackage", "dh", "lintian", "openssl")
+    source = pathlib.Path(sys.argv[1])
+    folder = source / "build/package"
+    folder.mkdir(parents=True, exist_ok=True)
+    tree = folder / "deb-machine"
+    package = build(source, folder / "deb")
+    subprocess.run([source / "tests/package/root.sh", folder / "root", tree], check=True)
+    shutil.copy(package, tree / "opt/certswap.deb")
+    with Machine(str(tree)) as machine:
+        report = Report(machine)
+        lint = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", package], capture_output=True, text=True, check=False)
+        report.be("lintian", lint.returncode == 0, lint.stdout + lint.stderr)
+        report.works("install", "dpkg", "-i", "/opt/certswap.deb")
+        unit(report)
+        Story(machine, report).tell()
+        watchdog(machine, report)
+        upgrade(machine, report)
+        purge(machine, report)
+    again = build(source, folder / "deb-again")
+    report.be("a second build gives the same bytes", filecmp.cmp(package, again, shallow=False))
+    shutil.rmtree(tree)
+    sys.exit(1 if report.failed else 0)
+
+
+main()
