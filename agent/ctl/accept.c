@@ -39,7 +39,8 @@ int client_add_accept(struct ctl *ctl, const struct args *a, json_t *request)
 		}
 		if (!why[strspn(why, " \t")])
 			return ctl_usage(ctl, "--why is empty");
-		json_array_append_new(list, json_pack("{s:s, s:o}", "code", finding_name(code), "why", client_string(why)));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:o}", "code", finding_name(code), "why", client_string(why)));
 	}
 	return CTL_DONE;
 }

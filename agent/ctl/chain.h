@@ -11,9 +11,9 @@
 
 struct chain {
 	size_t lines;
-	struct digest last;    /* of the last line that was read; zero: none yet */
-	size_t cut, cuts;      /* the last line that a crash left incomplete and that is chained all the same; how many */
-	bool last_cut;         /* that line is the last one */
+	struct digest last; /* of the last line that was read; zero: none yet */
+	size_t cut, cuts;   /* the last line that a crash left incomplete and that is chained all the same; how many */
+	bool last_cut;      /* that line is the last one */
 	bool last_has_newline; /* of the last line read */
 };
 /* The next line, without its newline. 0, or -EBADMSG with a text that names the line. */

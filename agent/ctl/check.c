@@ -32,7 +32,8 @@ static bool is_system_bundle(const char *path)
 	if (stat(path, &ours) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(system_bundles); i++)
-		if (stat(system_bundles[i], &theirs) == 0 && ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+		if (stat(system_bundles[i], &theirs) == 0 && ours.st_dev == theirs.st_dev &&
+		    ours.st_ino == theirs.st_ino)
 			return true;
 	return false;
 }
@@ -211,10 +212,10 @@ static json_t *certificate_json(const struct check_reply *r)
 	for (size_t i = 0; i < r->names.n; i++)
 		json_array_append_new(names, json_string(r->names.v[i]));
 	return json_pack("{ss, ss, ss, ss, ss, ss, ss, ss, so, sb}", "sha256", digest_text(&r->sha256, sha256),
-			 "spki_sha256", digest_text(&r->spki, spki), "serial", r->serial, "issuer", r->issuer, "subject",
-			 r->subject, "key_type", r->key_type, "not_before", text_from_time(r->not_before, from),
-			 "not_after", text_from_time(r->not_after, to), "names", names, "publicly_trusted",
-			 r->publicly_trusted);
+			 "spki_sha256", digest_text(&r->spki, spki), "serial", r->serial, "issuer", r->issuer,
+			 "subject", r->subject, "key_type", r->key_type, "not_before",
+			 text_from_time(r->not_before, from), "not_after", text_from_time(r->not_after, to), "names",
+			 names, "publicly_trusted", r->publicly_trusted);
 }
 
 static void print_outcome_json(struct ctl *ctl, const struct outcome *o)

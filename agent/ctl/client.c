@@ -19,7 +19,7 @@ static int explain_connect(int error, const char *path, struct fault *fault)
 		fault_set(fault, -error, "not permitted to open %s: be root, or in the group that may look", path);
 		return CTL_NOT_PERMITTED;
 	}
-	const char *why = error == ENOENT	 ? "there is no"
+	const char *why = error == ENOENT         ? "there is no"
 			  : error == ECONNREFUSED ? "nobody answers at"
 						  : strerror(error);
 	fault_set(fault, -error, "can't reach the agent (%s %s); is certswapd running? systemctl status certswapd", why,
@@ -125,7 +125,8 @@ static int no_answer(int error, struct fault *fault)
 		fault_set(fault, -EPIPE,
 			  "the agent closed the connection before it answered: journalctl -u certswapd says why");
 	else if (error == ETIMEDOUT)
-		fault_set(fault, -ETIMEDOUT, "the agent did not answer in time: journalctl -u certswapd, systemctl status certswapd");
+		fault_set(fault, -ETIMEDOUT,
+			  "the agent did not answer in time: journalctl -u certswapd, systemctl status certswapd");
 	else
 		fault_errno(fault, error, "can't read the agent's answer");
 	return CTL_UNREACHABLE;
@@ -156,7 +157,9 @@ static int receive_answer(struct ctl *ctl, int fd, int64_t deadline_us, json_t *
 		}
 		json_decref(object);
 		if (!progress) {
-			fault_set(fault, -EBADMSG, "the agent's answer can't be understood; are certswapd and certswapctl of the same version?");
+			fault_set(fault, -EBADMSG,
+				  "the agent's answer can't be understood; are certswapd and certswapctl of the same "
+				  "version?");
 			status = CTL_FAILED;
 			break;
 		}
@@ -209,8 +212,7 @@ static bool confirm(struct ctl *ctl, const char *question)
 	return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-int client_ask(struct ctl *ctl, const struct args *a, json_t *request, const int *fds, size_t nfds,
-	       json_t **ret_answer)
+int client_ask(struct ctl *ctl, const struct args *a, json_t *request, const int *fds, size_t nfds, json_t **ret_answer)
 {
 	struct fault fault = {0};
 	int status;

@@ -35,8 +35,7 @@ const struct command command_table[] = {
 	{"standby", "NAME [FILE...]", 1, OPERANDS_MANY, OPTION_BIT(DROP) | OPTION_BIT(JSON) | PAIR_OPTIONS,
 	 "Proves a pair and keeps it for the day of need", "With --drop and no files the standby pair is removed.",
 	 command_standby},
-	{"swap", "NAME", 1, 1,
-	 OPTION_BIT(TO) | OPTION_BIT(ACCEPT) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
+	{"swap", "NAME", 1, 1, OPTION_BIT(TO) | OPTION_BIT(ACCEPT) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
 	 "Swaps by hand, to the standby pair or to a generation", NULL, command_swap},
 	{"rollback", "NAME", 1, 1, OPTION_BIT(ACCEPT) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
 	 "Goes back to the pair that was live before", NULL, command_rollback},
@@ -52,21 +51,20 @@ const struct command command_table[] = {
 	 "Refuses a key from now on, from every source, for every certificate here",
 	 "FILE holds the key, a certificate or a CSR; SPKI is the SHA-256 of the SubjectPublicKeyInfo in hexadecimal.",
 	 command_deny_add},
-	{"deny confirm", "SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON),
-	 "Makes a provisional denial final", "What has this key and is no longer needed is then removed.",
-	 command_deny_confirm},
+	{"deny confirm", "SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON), "Makes a provisional denial final",
+	 "What has this key and is no longer needed is then removed.", command_deny_confirm},
 	{"deny remove", "SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON), "Allows a key again; needs --why", NULL,
 	 command_deny_remove},
 	{"log", "", 0, 0, OPTION_BIT(FOLLOW) | OPTION_BIT(VERIFY) | OPTION_BIT(JSON),
 	 "Prints the audit log, or checks its chain of hashes",
-	 "Each line holds the SHA-256 of the line before. --verify names the first line that does not fit (exit status\n"
+	 "Each line holds the SHA-256 of the line before. --verify names the first line that does not fit (exit "
+	 "status\n"
 	 "1) and prints the hash of the last one: kept elsewhere, it also shows when lines at the end were taken off.",
 	 command_log},
 	{"metrics", "", 0, 0, 0, "Prints the state in Prometheus' text format", NULL, command_metrics},
 	{"config test", "", 0, 0, 0, "Tests the configuration and shows every mistake with its line", NULL,
 	 command_config_test},
-	{"config dump", "", 0, 0, 0, "Prints the configuration in force, defaults included", NULL,
-	 command_config_dump},
+	{"config dump", "", 0, 0, 0, "Prints the configuration in force, defaults included", NULL, command_config_dump},
 	{"help", "[COMMAND]", 0, 2, OPTION_BIT(WORDS), "Lists the commands, or tells about one", NULL, command_help},
 };
 const size_t command_count = ARRAY_SIZE(command_table);

@@ -23,6 +23,7 @@ struct ctl {
 	const char *config_file; /* never NULL after ctl_init */
 	const char *worker_path; /* certswap-worker; NULL: found relative to /proc/self/exe */
 	const struct command *command;
+	const char *watch_name;    /* status --watch: of one certificate, or NULL */
 	struct settings *settings; /* NULL: not read (yet), or not readable */
 };
 

@@ -18,11 +18,12 @@ static void list_json(struct ctl *ctl, const struct denied *d)
 	for (size_t i = 0; i < d->n; i++) {
 		char hex[DIGEST_HEX], since[32];
 		const struct denial *v = &d->v[i];
-		json_array_append_new(list, json_pack("{ss, ss, ss, sb, so, so}", "kind", v->is_key ? "key" : "certificate",
-						      "sha256", digest_text(&v->digest, hex), "since",
-						      text_from_time(v->since, since), "confirmed", v->confirmed, "incident",
-						      v->incident ? json_integer(v->incident) : json_null(), "reason",
-						      client_string(v->reason)));
+		json_array_append_new(list,
+				      json_pack("{ss, ss, ss, sb, so, so}", "kind", v->is_key ? "key" : "certificate",
+						"sha256", digest_text(&v->digest, hex), "since",
+						text_from_time(v->since, since), "confirmed", v->confirmed, "incident",
+						v->incident ? json_integer(v->incident) : json_null(), "reason",
+						client_string(v->reason)));
 	}
 	json_t *result = json_pack("{so}", "denied", list);
 	print_json(ctl->out, result);

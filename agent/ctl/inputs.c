@@ -76,8 +76,8 @@ static const struct object *find_locked(const struct identify_reply *reply)
 static int ask_again(struct ctl *ctl, struct inputs *in, const char *label, int round)
 {
 	struct fault fault = {0};
-	AUTO_FREE char *question = text_printable(
-		xasprintf("%sPassword of %s: ", round ? "That did not open it. " : "", label));
+	AUTO_FREE char *question =
+		text_printable(xasprintf("%sPassword of %s: ", round ? "That did not open it. " : "", label));
 	int fd = prompt_password(question, &fault);
 	if (fd < 0) {
 		ctl_say(ctl, "%s", fault.text);
@@ -95,9 +95,9 @@ int inputs_unlock(struct ctl *ctl, struct inputs *in, struct identify_reply *ret
 		struct fault fault = {0};
 		struct identify_reply reply = {0};
 		if (worker_identify_files(ctl, in->fds, in->n, in->passwords, &reply, &fault) < 0) {
-			if (ctl->verbose)
+			if (ret || ctl->verbose)
 				ctl_say(ctl, "%s", fault.text);
-			break;
+			return ret ? CTL_FAILED : CTL_DONE;
 		}
 		const struct object *locked = find_locked(&reply);
 		if (!locked || !ctl->interactive || round == ASK_TIMES || locked->file >= in->n) {
@@ -105,14 +105,13 @@ int inputs_unlock(struct ctl *ctl, struct inputs *in, struct identify_reply *ret
 				*ret = reply;
 			else
 				identify_reply_done(&reply);
-			break;
+			return CTL_DONE;
 		}
 		int status = ask_again(ctl, in, in->labels[locked->file], round);
 		identify_reply_done(&reply);
 		if (status != CTL_DONE)
 			return status;
 	}
-	return CTL_DONE;
 }
 
 void inputs_done(struct inputs *in)

@@ -6,7 +6,7 @@
 #include "ctl/options.h"
 #include "wire/identify.h"
 
-#define INPUTS_MAX	64
+#define INPUTS_MAX      64
 #define INPUT_BYTES_MAX (1024 * 1024)
 
 struct inputs {
@@ -20,8 +20,9 @@ struct inputs {
 int inputs_open(struct ctl *ctl, const struct words *paths, struct inputs *ret);
 /* --password-file. */
 int inputs_open_passwords(struct ctl *ctl, const struct args *a, struct inputs *in);
-/* Asks for a password as long as a file is locked and a person is there; up to three times. *ret (may be NULL) is what
- * is in the files, for identify_reply_done. CTL_DONE whether they could be opened or not. */
+/* Asks for a password as long as a file is locked and a person is there; up to three times. *ret is what is in the
+ * files, for identify_reply_done. CTL_DONE whether they could be unlocked or not. Where ret is NULL, somebody else will
+ * look at the files anyway, and a worker that can't be started is no failure. */
 int inputs_unlock(struct ctl *ctl, struct inputs *in, struct identify_reply *ret);
 void inputs_done(struct inputs *in);
 #endif

@@ -101,8 +101,9 @@ static int verify(struct ctl *ctl, const struct args *a, FILE *in, const char *p
 		return CTL_DONE;
 	fprintf(ctl->out, "%zu lines, each follows the one before. Hash of the last: %s\n", chain.lines, hex);
 	if (chain.cuts)
-		fprintf(ctl->out, "Line %zu%s incomplete, as a power cut leaves one; what stands before it is vouched for by "
-				  "its hash alone.\n",
+		fprintf(ctl->out,
+			"Line %zu%s incomplete, as a power cut leaves one; what stands before it is vouched for by "
+			"its hash alone.\n",
 			chain.cut, chain.cuts > 1 ? " and others are" : " is");
 	return CTL_DONE;
 }

@@ -13,8 +13,8 @@
 
 /* CRLReason, RFC 5280 5.3.1; 7 is not used. */
 static const char *const reasons[] = {
-	"unspecified",	   "keyCompromise",   "cACompromise", "affiliationChanged", "superseded", "cessationOfOperation",
-	"certificateHold", "removeFromCRL", "privilegeWithdrawn", "aACompromise",
+	"unspecified",          "keyCompromise",   "cACompromise",  "affiliationChanged", "superseded",
+	"cessationOfOperation", "certificateHold", "removeFromCRL", "privilegeWithdrawn", "aACompromise",
 };
 
 /* "key compromise", "KEY-COMPROMISE": letters count, as mails of CAs spell it in every way. */
@@ -150,8 +150,8 @@ int command_withdraw(struct ctl *ctl, const struct args *a)
 		return ctl_usage(ctl, "%s is not the number of an incident", id);
 	if (a->values[OPTION_WHY].n != 1 || !why[strspn(why, " \t")])
 		return ctl_usage(ctl, "--why TEXT is needed: the reason goes into the audit log");
-	return client_run(ctl, a,
-			  json_pack("{s:s, s:I, s:o}", "command", "withdraw", "incident", number, "why",
-				    client_string(why)),
-			  NULL, 0);
+	return client_run(
+		ctl, a,
+		json_pack("{s:s, s:I, s:o}", "command", "withdraw", "incident", number, "why", client_string(why)),
+		NULL, 0);
 }

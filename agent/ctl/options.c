@@ -6,7 +6,8 @@
 #include "base/memory.h"
 
 const struct option_spec option_table[OPTIONS] = {
-	[OPTION_CONFIG] = {"config", 'c', "FILE", "configuration file; else $CERTSWAP_CONF, else " SETTINGS_DEFAULT_FILE, false},
+	[OPTION_CONFIG] = {"config", 'c', "FILE",
+			   "configuration file; else $CERTSWAP_CONF, else " SETTINGS_DEFAULT_FILE, false},
 	[OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more about what is done", true},
 	[OPTION_HELP] = {"help", 'h', NULL, "this text", true},
 	[OPTION_JSON] = {"json", 0, NULL, "the result as JSON on standard output", true},
@@ -15,12 +16,16 @@ const struct option_spec option_table[OPTIONS] = {
 	[OPTION_KEY] = {"key", 0, "FILE", "the private key, where it is not among the files", false},
 	[OPTION_TRUST] = {"trust", 0, "FILE", "PEM file of roots to trust instead of the configured one", false},
 	[OPTION_PROFILE] = {"profile", 0, "P", "auto, public or private: whether the public CA rules apply", false},
-	[OPTION_PASSWORD_FILE] = {"password-file", 0, "FILE", "passwords to try, one a line; - asks on the terminal or reads standard input", false},
-	[OPTION_NAME] = {"name", 'n', "NAME", "the certificate that the files are for; default: found by the names in them", false},
+	[OPTION_PASSWORD_FILE] = {"password-file", 0, "FILE",
+				  "passwords to try, one a line; - asks on the terminal or reads standard input",
+				  false},
+	[OPTION_NAME] = {"name", 'n', "NAME",
+			 "the certificate that the files are for; default: found by the names in them", false},
 	[OPTION_ACCEPT] = {"accept", 0, "CODE", "let this finding pass, for this pair alone; needs --why", true},
 	[OPTION_WHY] = {"why", 0, "TEXT", "the reason, for the audit log", true},
 	[OPTION_NO_WAIT] = {"no-wait", 0, NULL, "return as soon as the agent has taken it", true},
-	[OPTION_TIMEOUT] = {"timeout", 0, "T", "wait so long at most (default 5m); the agent goes on afterwards", false},
+	[OPTION_TIMEOUT] = {"timeout", 0, "T", "wait so long at most (default 5m); the agent goes on afterwards",
+			    false},
 	[OPTION_DROP] = {"drop", 0, NULL, "remove the standby pair", true},
 	[OPTION_SERIAL] = {"serial", 0, "HEX", "serial number: hexadecimal, colons allowed; decimal as dec:N", false},
 	[OPTION_FINGERPRINT] = {"fingerprint", 0, "HEX", "SHA-256 of the certificate or of its public key", false},
@@ -28,8 +33,11 @@ const struct option_spec option_table[OPTIONS] = {
 	[OPTION_CASE] = {"case", 0, "a..p", "the case of Baseline Requirements 4.9.1.1; sets the deadline", false},
 	[OPTION_REASON] = {"reason", 0, "R", "the CRL reason that the CA gives: keyCompromise, superseded ...", false},
 	[OPTION_SCOPE] = {"scope", 0, "S", "key (default) or host: every key on this host is suspect", false},
-	[OPTION_REVOKE_AT] = {"revoke-at", 0, "T", "when the CA will revoke: 2026-11-24T12:00:00Z, \"2026-11-24 12:00\" (local), +18h", false},
-	[OPTION_RECEIVED_AT] = {"received-at", 0, "T", "when the CA learned of it, if that is known; as --revoke-at, or -2h", false},
+	[OPTION_REVOKE_AT] = {"revoke-at", 0, "T",
+			      "when the CA will revoke: 2026-11-24T12:00:00Z, \"2026-11-24 12:00\" (local), +18h",
+			      false},
+	[OPTION_RECEIVED_AT] = {"received-at", 0, "T",
+				"when the CA learned of it, if that is known; as --revoke-at, or -2h", false},
 	[OPTION_REF] = {"ref", 0, "TEXT", "ticket or mail of the CA, for the record", false},
 	[OPTION_YES] = {"yes", 'y', NULL, "answer yes to every question", true},
 	[OPTION_TO] = {"to", 0, "standby|GEN", "what to swap to: standby, or the number of a generation", false},
@@ -178,8 +186,9 @@ void command_print_usage(const struct command *c, FILE *out)
 		const struct option_spec *s = &option_table[o];
 		if (!((c->options >> o) & 1))
 			continue;
-		AUTO_FREE char *word = xasprintf("[--%s%s%s]%s", s->name, s->argument ? " " : "",
-						 s->argument ? s->argument : "", s->argument && s->repeats ? "..." : "");
+		AUTO_FREE char *word =
+			xasprintf("[--%s%s%s]%s", s->name, s->argument ? " " : "", s->argument ? s->argument : "",
+				  s->argument && s->repeats ? "..." : "");
 		add_usage_word(&line, out, word);
 	}
 	if (*c->operands)
@@ -199,8 +208,8 @@ void command_print_help(const struct command *c, FILE *out)
 		const struct option_spec *s = &option_table[o];
 		if (!command_takes(c, o))
 			continue;
-		AUTO_FREE char *left = xasprintf("--%s%s%s", s->name, s->argument ? " " : "",
-						 s->argument ? s->argument : "");
+		AUTO_FREE char *left =
+			xasprintf("--%s%s%s", s->name, s->argument ? " " : "", s->argument ? s->argument : "");
 		if (s->letter)
 			fprintf(out, "  -%c, %-20s %s\n", s->letter, left, s->help);
 		else

@@ -86,9 +86,9 @@ bool command_is_prefix(const char *word); /* the first word of a command of two 
 /* Options and operands of a command, those of option_everywhere too. 0 or -EINVAL with a text for the person. */
 int args_parse(const struct command *c, int argc, char **argv, struct args *ret, struct fault *fault);
 
-void command_print_usage(const struct command *c, FILE *out);        /* "usage: ...", broken at 100 columns */
-void command_print_help(const struct command *c, FILE *out);         /* all of --help */
-void command_print_words(const struct command *c, FILE *out);        /* its options, one a line; NULL: all commands */
-void command_print_list(FILE *out);                                  /* every command with its summary */
+void command_print_usage(const struct command *c, FILE *out); /* "usage: ...", broken at 100 columns */
+void command_print_help(const struct command *c, FILE *out);  /* all of --help */
+void command_print_words(const struct command *c, FILE *out); /* its options, one a line; NULL: all commands */
+void command_print_list(FILE *out);                           /* every command with its summary */
 bool command_takes(const struct command *c, enum option o);
 #endif

@@ -10,8 +10,8 @@
 const char *colour_on(enum colour c, bool use)
 {
 	static const char *const codes[COLOURS] = {
-		[COLOUR_PLAIN] = "", [COLOUR_GOOD] = "\033[32m", [COLOUR_WARN] = "\033[33m", [COLOUR_BAD] = "\033[1;31m",
-		[COLOUR_DIM] = "\033[2m",
+		[COLOUR_PLAIN] = "",         [COLOUR_GOOD] = "\033[32m", [COLOUR_WARN] = "\033[33m",
+		[COLOUR_BAD] = "\033[1;31m", [COLOUR_DIM] = "\033[2m",
 	};
 	return use ? codes[c] : "";
 }

@@ -12,7 +12,7 @@
 #include "base/memory.h"
 
 #define PASSWORD_MAX 1024
-#define CTRL(c)	     ((c) & 0x1f)
+#define CTRL(c)      ((c)&0x1f)
 
 /* Keys up to Enter. With ISIG off Ctrl-C is a byte like others, so the terminal is never left without echo. */
 static int read_password(int tty, char *buf, size_t size)
@@ -101,8 +101,9 @@ static int take_input(struct fault *fault)
 		else if (n > 0)
 			len += (size_t)n;
 	}
-	int r = n < 0	? fault_errno(fault, errno, "can't read passwords from standard input")
-		: n > 0 ? fault_set(fault, -EFBIG, "standard input holds more than %d bytes of passwords", PROMPT_PASSWORDS_MAX)
+	int r = n < 0   ? fault_errno(fault, errno, "can't read passwords from standard input")
+		: n > 0 ? fault_set(fault, -EFBIG, "standard input holds more than %d bytes of passwords",
+				    PROMPT_PASSWORDS_MAX)
 			: make_memfd(bytes, len, fault);
 	free_secret(bytes, PROMPT_PASSWORDS_MAX + 1);
 	return r;

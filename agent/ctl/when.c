@@ -43,9 +43,10 @@ static int parse_local(const char *s, int64_t *ret, struct fault *fault)
 	time_t winter, summer;
 	bool is_winter = local_instant(&tm, 0, &winter), is_summer = local_instant(&tm, 1, &summer);
 	if (is_winter && is_summer && winter != summer)
-		return fault_set(fault, -EINVAL,
-				 "%s happens twice here, the clocks change; give it with its offset: 2026-11-24T12:00:00+01:00",
-				 s);
+		return fault_set(
+			fault, -EINVAL,
+			"%s happens twice here, the clocks change; give it with its offset: 2026-11-24T12:00:00+01:00",
+			s);
 	if (!is_winter && !is_summer)
 		return fault_set(fault, -EINVAL, "there is no %s here: no such day, or the clocks change then", s);
 	*ret = is_winter ? winter : summer;

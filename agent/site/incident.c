@@ -200,8 +200,9 @@ static void replaced(struct certificate *c, struct incident *i)
 {
 	close_incident(c->site, i);
 	tell_story(c->site, i,
-		   "replaced: serial %s is live since %lld ms of swapping; the old certificate, serial %s, may now be "
-		   "revoked",
+		   "replaced: serial %s is served everywhere, %lld ms after the swap began; the old certificate, "
+		   "serial %s, may "
+		   "now be revoked",
 		   c->live.serial, (long long)c->last_swap.milliseconds, i->serial);
 	AUTO_FREE char *text =
 		xasprintf("%s is served with serial %s; the old certificate, serial %s, may now be revoked",
@@ -214,6 +215,16 @@ static void replaced(struct certificate *c, struct incident *i)
 				    .text = text,
 				    .what_to_do = "nothing; a new standby pair would be good"};
 	alert_send(c->site, &alert);
+	answer(i, true, text, NULL);
+	incident_free(i);
+}
+
+static void standby_dropped(struct certificate *c, struct incident *i)
+{
+	AUTO_FREE char *text =
+		xasprintf("the standby pair of %s is dropped; what is served is not touched", i->certificate);
+	close_incident(c->site, i);
+	save(c->site, i);
 	answer(i, true, text, NULL);
 	incident_free(i);
 }
@@ -328,6 +339,8 @@ static void review(struct certificate *c, struct incident *i)
 {
 	bool noticed_is_live =
 		digest_equal(&c->live.sha256, &i->sha256) || (i->denies_key && digest_equal(&c->live.spki, &i->spki));
+	if (i->only_standby)
+		return standby_dropped(c, i);
 	if (c->swapping || c->ready.number || i->proving)
 		return;
 	if (!noticed_is_live && c->live.number) {
@@ -427,6 +440,17 @@ static int deny(struct certificate *c, struct incident *i, const struct meta *hi
 	return changed ? denied_save(c->site->folders.state, denied, fault) : 0;
 }
 
+/* The notice hit a pair that nobody sees: it is not used any more, and that is all. */
+static void drop_standby(struct certificate *c, struct incident *i)
+{
+	if (store_set_standby(c->folder, 0, NULL) < 0)
+		log_error("record-failed", "%s: the link standby can't be removed; its pair is refused all the same",
+			  i->certificate);
+	certificate_refresh(c);
+	i->only_standby = true;
+	tell_story(c->site, i, "it was the standby pair: it is dropped; what is served is not touched");
+}
+
 struct incident *incident_open(struct certificate *c, const struct meta *hit, const struct notice *notice,
 			       struct fault *fault)
 {
@@ -452,10 +476,8 @@ struct incident *incident_open(struct certificate *c, const struct meta *hit, co
 				    .text = text,
 				    .what_to_do = rule->needs};
 	alert_send(c->site, &alert);
-	if (hit->number == c->standby.number && store_set_standby(c->folder, 0, NULL) == 0) {
-		certificate_refresh(c);
-		tell_story(c->site, i, "it was the standby pair: dropped");
-	}
+	if (hit == &c->standby)
+		drop_standby(c, i);
 	transactions_notice(c->site);
 	return i;
 }

@@ -43,6 +43,7 @@ struct incident {
 	char *told;                 /* the last reason for which nothing goes on: said once */
 	unsigned int tried_standby; /* a standby that was refused is not tried again */
 	bool proving;
+	bool only_standby; /* what was noticed stood by and was never seen by anybody */
 	struct incident_wait *waits;
 	size_t nwaits;
 };

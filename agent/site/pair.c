@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/transaction.h"
+#include "swap/record.h"
 
 struct pair {
 	struct certificate *certificate;
@@ -35,8 +36,8 @@ static void refuse(struct pair *p, const struct findings *findings)
 		text_add(&t, "%s%s: %s", t.len ? "\n" : "", finding_name(findings->v[i].code), findings->v[i].text);
 		words_add(&codes, finding_name(findings->v[i].code));
 	}
-	AUTO_FREE char *list = words_join(&codes, " ");
-	audit_write(p->certificate->site->audit, "refused", p->certificate->settings->name, NULL, "%s: %s", list, t.s);
+	audit_write(p->certificate->site->audit, "refused", p->certificate->settings->name,
+		    json_pack("{so}", "findings", record_from_words(&codes)), "%s", worst->text);
 	finish(p, PAIR_REFUSED, t.s, finding_what_to_do(worst->code));
 	words_done(&codes);
 	text_done(&t);
@@ -102,7 +103,7 @@ static void keep_as_standby(struct pair *p, unsigned int number, const struct ch
 	bool same_key = digest_equal(&reply->spki, &c->live.spki),
 	     same_ca = digest_equal(&reply->issuer_spki, &c->live.issuer_spki);
 	AUTO_FREE char *text = xasprintf(
-		"%s: serial %s stands by%s%s", c->settings->name, reply->serial,
+		"serial %s stands by%s%s", reply->serial,
 		same_key ? "; it has the same key as the live certificate, so it does not help after a key compromise"
 			 : "",
 		same_ca ? "; it comes from the same CA key as the live certificate, so it helps less when the CA fails"

@@ -24,9 +24,9 @@ static const struct {
 	[PROBE_KEY_RSA] = {"aRSA:" CIPHERS_NEVER,
 			   "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:rsa_pss_pss_sha256:"
 			   "rsa_pss_pss_sha384:rsa_pss_pss_sha512:rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512:"
-			   "rsa_pkcs1_sha1"},
+			   "RSA+SHA1"},
 	[PROBE_KEY_ECDSA] = {"aECDSA:" CIPHERS_NEVER,
-			     "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ecdsa_sha1"},
+			     "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ECDSA+SHA1"},
 };
 _Static_assert(ARRAY_SIZE(restricted) == PROBE_KEYS, "a row for each kind of key");
 

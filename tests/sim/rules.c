@@ -125,7 +125,7 @@ static bool some_server_is_down(const struct kind *k, const struct world *w)
 unsigned int rules_check_step(const struct kind *kind, const struct world *before, enum txn_event event,
 			      enum txn_state to)
 {
-	if (to == TXN_AWAITING && event != TXN_EVENT_RECOVER)
+	if (to == TXN_AWAITING && before->state != TXN_AWAITING)
 		return some_server_is_down(kind, before) ? 0 : 1u << WRONG_USELESS;
 	if (to != TXN_ROLLING_BACK || event == TXN_EVENT_RECOVER)
 		return 0;

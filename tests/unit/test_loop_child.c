@@ -3,7 +3,7 @@
 
 #include "test_loop_help.h"
 
-TestSuite(child, .init = help_begin, .fini = help_end, .timeout = 60);
+#define CHILD_TEST(name) HELP_TEST(child, name, help_begin, help_end)
 
 static struct child_result got;
 static char *output;
@@ -39,7 +39,7 @@ static void run(const char *script, int64_t timeout_ms)
 	cr_assert_eq(calls, 1);
 }
 
-Test(child, status_and_output_of_both_streams)
+CHILD_TEST(status_and_output_of_both_streams)
 {
 	run("echo one; echo two >&2; echo three; exit 7", 10000);
 	cr_expect_eq(got.exit_status, 7);
@@ -50,7 +50,7 @@ Test(child, status_and_output_of_both_streams)
 	free(output);
 }
 
-Test(child, no_output_is_an_empty_text)
+CHILD_TEST(no_output_is_an_empty_text)
 {
 	run("exit 0", 10000);
 	cr_expect_eq(got.exit_status, 0);
@@ -58,14 +58,14 @@ Test(child, no_output_is_an_empty_text)
 	free(output);
 }
 
-Test(child, what_a_terminal_could_obey_is_replaced)
+CHILD_TEST(what_a_terminal_could_obey_is_replaced)
 {
 	run("printf 'a\\033[31mb\\tc\\r\\nd\\302\\205e\\0f\\377g\\303\\251h\\355\\240\\200i\\n'", 10000);
 	cr_expect_str_eq(output, "a?[31mb\tc \nd\?\?e?f?g\303\251h\?\?\?i\n");
 	free(output);
 }
 
-Test(child, a_signal_is_told)
+CHILD_TEST(a_signal_is_told)
 {
 	run("kill -TERM $$", 10000);
 	cr_expect_eq(got.exit_status, -1);
@@ -73,7 +73,7 @@ Test(child, a_signal_is_told)
 	free(output);
 }
 
-Test(child, the_environment_is_what_was_given)
+CHILD_TEST(the_environment_is_what_was_given)
 {
 	setenv("CERTSWAP_LEAK", "1", 1);
 	const char *const argv[] = {"/usr/bin/env", NULL};
@@ -89,7 +89,7 @@ Test(child, the_environment_is_what_was_given)
 	free(output);
 }
 
-Test(child, input_arrives_whole_and_ends)
+CHILD_TEST(input_arrives_whole_and_ends)
 {
 	size_t len = 300000; /* more than a pipe holds */
 	AUTO_FREE char *input = xmalloc(len + 1);
@@ -102,14 +102,14 @@ Test(child, input_arrives_whole_and_ends)
 	free(output);
 }
 
-Test(child, without_input_there_is_nothing_to_read_and_the_folder_is_the_root)
+CHILD_TEST(without_input_there_is_nothing_to_read_and_the_folder_is_the_root)
 {
 	run("cat; pwd", 10000);
 	cr_expect_str_eq(output, "/\n");
 	free(output);
 }
 
-Test(child, no_descriptor_of_ours_is_inherited)
+CHILD_TEST(no_descriptor_of_ours_is_inherited)
 {
 	/* what the test's own runner left open without O_CLOEXEC is for the real certswap-exec to close */
 	for (int fd = 3; fd < 64; fd++)
@@ -124,7 +124,7 @@ Test(child, no_descriptor_of_ours_is_inherited)
 	close(ours[1]);
 }
 
-Test(child, the_whole_group_dies_at_the_time_limit)
+CHILD_TEST(the_whole_group_dies_at_the_time_limit)
 {
 	int64_t begin = clock_monotonic_us();
 	run("sleep 1000 & echo $!; trap '' TERM; wait", 300);
@@ -135,7 +135,7 @@ Test(child, the_whole_group_dies_at_the_time_limit)
 	free(output);
 }
 
-Test(child, a_grandchild_that_keeps_the_output_open_is_not_waited_for)
+CHILD_TEST(a_grandchild_that_keeps_the_output_open_is_not_waited_for)
 {
 	int64_t begin = clock_monotonic_us();
 	run("sleep 1000 & echo $!; exit 3", 60000);
@@ -146,7 +146,7 @@ Test(child, a_grandchild_that_keeps_the_output_open_is_not_waited_for)
 	free(output);
 }
 
-Test(child, a_grandchild_with_a_group_of_its_own_is_not_waited_for_either)
+CHILD_TEST(a_grandchild_with_a_group_of_its_own_is_not_waited_for_either)
 {
 	int64_t begin = clock_monotonic_us();
 	run("setsid sleep 1000 & echo $!; exit 0", 60000);
@@ -159,7 +159,7 @@ Test(child, a_grandchild_with_a_group_of_its_own_is_not_waited_for_either)
 	free(output);
 }
 
-Test(child, a_gigabyte_of_output_is_read_and_dropped)
+CHILD_TEST(a_gigabyte_of_output_is_read_and_dropped)
 {
 	struct rusage before, after;
 	getrusage(RUSAGE_SELF, &before);
@@ -184,7 +184,7 @@ static void note_problem(const struct child_result *r, void *data)
 	loop_stop(help_loop);
 }
 
-Test(child, what_can_not_be_started_is_told_later)
+CHILD_TEST(what_can_not_be_started_is_told_later)
 {
 	child_set_exec_path("/nonexistent/certswap-exec");
 	const char *const argv[] = {"/bin/true", NULL};
@@ -196,7 +196,7 @@ Test(child, what_can_not_be_started_is_told_later)
 	free(problem);
 }
 
-Test(child, a_program_that_is_not_there_does_not_end_well)
+CHILD_TEST(a_program_that_is_not_there_does_not_end_well)
 {
 	const char *const argv[] = {"/nonexistent/hook", NULL};
 	const struct child_spec spec = {.argv = argv, .timeout_ms = 10000};
@@ -207,7 +207,7 @@ Test(child, a_program_that_is_not_there_does_not_end_well)
 	free(output);
 }
 
-Test(child, closing_kills_without_a_call)
+CHILD_TEST(closing_kills_without_a_call)
 {
 	int report[2];
 	char text[16] = "";
@@ -224,7 +224,7 @@ Test(child, closing_kills_without_a_call)
 	close(report[1]);
 }
 
-Test(child, closing_at_once_is_fine)
+CHILD_TEST(closing_at_once_is_fine)
 {
 	child_close(start("sleep 1000", 60000));
 	child_set_exec_path("/nonexistent/certswap-exec");
@@ -233,7 +233,7 @@ Test(child, closing_at_once_is_fine)
 	cr_expect_eq(calls, 0);
 }
 
-Test(child, closing_in_its_own_callback_is_fine)
+CHILD_TEST(closing_in_its_own_callback_is_fine)
 {
 	struct child *child;
 	const char *const argv[] = {"/bin/true", NULL};

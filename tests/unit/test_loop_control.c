@@ -92,12 +92,12 @@ static void end(void)
 	for (size_t i = 0; i < last_nfds; i++)
 		close(last_fds[i]);
 	control_close(control);
-	help_must(access(path, F_OK) != 0, "the socket was left");
+	cr_assert(access(path, F_OK) != 0, "the socket was left");
 	free(path);
 	help_end();
 }
 
-TestSuite(control, .init = begin, .fini = end, .timeout = 60);
+#define CONTROL_TEST(name) HELP_TEST(control, name, begin, end)
 
 /* ---- clients: blocking, in a process of their own; their exit status is the verdict, 0 for well ---- */
 
@@ -190,7 +190,7 @@ static void polite(void)
 	NEED(strcmp(get_all(fd), good_answer) == 0);
 }
 
-Test(control, a_request_and_its_answer)
+CONTROL_TEST(a_request_and_its_answer)
 {
 	with_client(polite);
 	cr_expect_eq(exit_status, 0);
@@ -209,7 +209,7 @@ static void in_pieces(void)
 	NEED(strcmp(get_all(fd), good_answer) == 0);
 }
 
-Test(control, a_request_in_single_bytes)
+CONTROL_TEST(a_request_in_single_bytes)
 {
 	with_client(in_pieces);
 	cr_expect_eq(exit_status, 0);
@@ -227,7 +227,7 @@ static void with_files(void)
 	NEED(strcmp(get_all(fd), good_answer) == 0);
 }
 
-Test(control, files_come_with_the_request)
+CONTROL_TEST(files_come_with_the_request)
 {
 	with_client(with_files);
 	cr_expect_eq(exit_status, 0);
@@ -249,7 +249,7 @@ static void too_many_files(void)
 	NEED(strncmp(get_all(fd), "{\"exit\":2,\"message\":\"too many files", 34) == 0);
 }
 
-Test(control, too_many_files_are_refused)
+CONTROL_TEST(too_many_files_are_refused)
 {
 	with_client(too_many_files);
 	cr_expect_eq(exit_status, 0);
@@ -264,7 +264,7 @@ static void files_of_a_stranger(void)
 	NEED(strncmp(get_all(fd), "{\"exit\":4,", 10) == 0);
 }
 
-Test(control, files_of_strangers_are_not_even_received)
+CONTROL_TEST(files_of_strangers_are_not_even_received)
 {
 	if (geteuid() != 0)
 		cr_skip("only root can play another user");
@@ -287,7 +287,7 @@ static void too_long(void)
 	NEED(strcmp(get_all(fd), "{\"exit\":2,\"message\":\"the request is longer than 1 MiB\"}\n") == 0);
 }
 
-Test(control, too_long_a_request_is_refused)
+CONTROL_TEST(too_long_a_request_is_refused)
 {
 	with_client(too_long);
 	cr_expect_eq(exit_status, 0);
@@ -310,7 +310,7 @@ static void just_short_enough(void)
 	NEED(strcmp(get_all(fd), good_answer) == 0);
 }
 
-Test(control, the_longest_request_is_taken)
+CONTROL_TEST(the_longest_request_is_taken)
 {
 	with_client(just_short_enough);
 	cr_expect_eq(exit_status, 0);
@@ -325,7 +325,7 @@ static void read_huge(void)
 	NEED(strlen(all) == 5000001 && all[0] == 'h' && all[4999999] == 'h' && all[5000000] == '\n');
 }
 
-Test(control, a_long_answer_arrives_whole)
+CONTROL_TEST(a_long_answer_arrives_whole)
 {
 	policy = ANSWER_HUGE;
 	with_client(read_huge);
@@ -340,7 +340,7 @@ static void half_closed(void)
 	NEED(strcmp(get_all(fd), "{\"exit\":0}\n") == 0);
 }
 
-Test(control, who_only_closed_the_sending_side_gets_the_answer)
+CONTROL_TEST(who_only_closed_the_sending_side_gets_the_answer)
 {
 	policy = ANSWER_LATER;
 	with_client(half_closed);
@@ -353,7 +353,7 @@ static void leave_at_once(void)
 	put(dial(), "{}\n");
 }
 
-Test(control, who_leaves_is_told_once)
+CONTROL_TEST(who_leaves_is_told_once)
 {
 	policy = ANSWER_LATER; /* never: the timer is closed below */
 	with_client(leave_at_once);
@@ -369,7 +369,7 @@ static void leave_in_the_middle(void)
 	put(dial(), "{\"comm");
 }
 
-Test(control, who_never_asked_is_nobody)
+CONTROL_TEST(who_never_asked_is_nobody)
 {
 	with_client(leave_in_the_middle);
 	with_client(polite);
@@ -386,7 +386,7 @@ static void never_read(void)
 	(void)recv(fd, &c, 1, MSG_PEEK); /* waits for the first byte or the end, and takes nothing */
 }
 
-Test(control, unsent_output_is_bounded)
+CONTROL_TEST(unsent_output_is_bounded)
 {
 	policy = FLOOD;
 	with_client(never_read);
@@ -403,7 +403,7 @@ static void silence_ended(void *data)
 	loop_stop(help_loop);
 }
 
-Test(control, who_sends_nothing_is_dropped)
+CONTROL_TEST(who_sends_nothing_is_dropped)
 {
 	control_set_patience(control, 50);
 	silent_fd = dial();
@@ -413,7 +413,7 @@ Test(control, who_sends_nothing_is_dropped)
 	cr_expect_eq(gone, 0);
 }
 
-Test(control, who_does_not_read_is_dropped)
+CONTROL_TEST(who_does_not_read_is_dropped)
 {
 	control_set_patience(control, 50);
 	policy = ANSWER_HUGE;
@@ -431,7 +431,7 @@ Test(control, who_does_not_read_is_dropped)
 	close(silent_fd);
 }
 
-Test(control, closing_all_from_a_request)
+CONTROL_TEST(closing_all_from_a_request)
 {
 	policy = CLOSE_ALL;
 	int other = dial();
@@ -466,7 +466,7 @@ static void crowd(void)
 	NEED(busy == 1000 - CONTROL_CLIENTS_MAX);
 }
 
-Test(control, a_crowd_is_sent_away_and_does_no_harm)
+CONTROL_TEST(a_crowd_is_sent_away_and_does_no_harm)
 {
 	with_client(crowd);
 	cr_expect_eq(exit_status, 0);
@@ -484,7 +484,7 @@ static void hurry(void)
 	polite();
 }
 
-Test(control, ten_thousand_who_ring_and_run)
+CONTROL_TEST(ten_thousand_who_ring_and_run)
 {
 	with_client(hurry);
 	cr_expect_eq(exit_status, 0);
@@ -505,7 +505,7 @@ static void use_up_descriptors(void)
 	polite();
 }
 
-Test(control, without_descriptors_it_waits)
+CONTROL_TEST(without_descriptors_it_waits)
 {
 	struct rlimit limit = {(rlim_t)help_count_fds() + 20, 4096};
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -516,7 +516,7 @@ Test(control, without_descriptors_it_waits)
 
 /* ---- the socket file ---- */
 
-Test(control, anybody_may_connect)
+CONTROL_TEST(anybody_may_connect)
 {
 	struct stat st;
 	cr_assert_eq(stat(path, &st), 0);
@@ -525,7 +525,7 @@ Test(control, anybody_may_connect)
 	cr_expect_neq(access(temporary, F_OK), 0);
 }
 
-Test(control, a_stale_socket_is_replaced_and_a_successor_stays)
+CONTROL_TEST(a_stale_socket_is_replaced_and_a_successor_stays)
 {
 	struct control *next = control_new(help_loop, path, request_came, client_gone, NULL, NULL);
 	cr_assert_not_null(next);
@@ -536,7 +536,7 @@ Test(control, a_stale_socket_is_replaced_and_a_successor_stays)
 	cr_expect_eq(exit_status, 0);
 }
 
-Test(control, a_file_in_the_way_is_not_touched)
+CONTROL_TEST(a_file_in_the_way_is_not_touched)
 {
 	struct fault fault = {0};
 	help_write("file", "precious", 0600);
@@ -546,7 +546,7 @@ Test(control, a_file_in_the_way_is_not_touched)
 	cr_expect_eq(access(file, F_OK), 0);
 }
 
-Test(control, too_long_a_path_is_told)
+CONTROL_TEST(too_long_a_path_is_told)
 {
 	struct fault fault = {0};
 	char longish[200];

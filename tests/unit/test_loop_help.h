@@ -14,6 +14,14 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1 /* as gcc does */
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "base/clock.h"
 #include "base/files.h"
@@ -105,25 +113,30 @@ static inline void help_turns(int n)
 	}
 }
 
-/* For the end of a test, where Criterion prints a failed assertion but does not count it. */
-static inline void help_must(bool well, const char *what)
-{
-	if (well)
-		return;
-	fprintf(stderr, "%s\n", what);
-	abort();
-}
-
 static inline void help_end(void)
 {
 	loop_free(help_loop);
 	child_set_exec_path(NULL);
-	help_must(help_count_fds() == help_fds_before, "descriptors were left open");
-	help_must(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD, "a child was left");
+	cr_assert_eq(help_count_fds(), help_fds_before, "descriptors were left open");
+	cr_assert(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD, "a child was left");
 	int root = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	files_remove_tree(root, help_folder + strlen("/tmp/"), NULL);
 	close(root);
+#ifdef __SANITIZE_ADDRESS__
+	cr_assert_eq(__lsan_do_recoverable_leak_check(), 0, "memory was left");
+#endif
 }
+
+/* A test with its begin and end inside: Criterion does not count what fails, crashes or leaks in .fini or at exit. */
+#define HELP_TEST(suite, name, begin, end)                                                                             \
+	static void suite##_##name##_body(void);                                                                       \
+	Test(suite, name, .timeout = 60)                                                                               \
+	{                                                                                                              \
+		begin();                                                                                               \
+		suite##_##name##_body();                                                                               \
+		end();                                                                                                 \
+	}                                                                                                              \
+	static void suite##_##name##_body(void)
 
 /* Ended, or waiting to be collected by an init that is in no hurry. */
 static inline bool help_is_dead(pid_t pid)

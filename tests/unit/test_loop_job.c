@@ -61,7 +61,7 @@ static void end(void)
 	free(trust);
 }
 
-TestSuite(job, .init = begin, .fini = end, .timeout = 60);
+#define JOB_TEST(name) HELP_TEST(job, name, begin, end)
 
 static void use(unsigned int at_once)
 {
@@ -109,7 +109,7 @@ static const char *ask(const char *word)
 	return answers[0];
 }
 
-Test(job, a_request_is_answered)
+JOB_TEST(a_request_is_answered)
 {
 	use(4);
 	cr_expect_str_eq(ask("echo"), "echo");
@@ -117,7 +117,7 @@ Test(job, a_request_is_answered)
 	forget_answers();
 }
 
-Test(job, a_worker_that_fails_costs_its_own_job_and_says_why)
+JOB_TEST(a_worker_that_fails_costs_its_own_job_and_says_why)
 {
 	use(4);
 	static const struct {
@@ -139,7 +139,7 @@ Test(job, a_worker_that_fails_costs_its_own_job_and_says_why)
 	forget_answers();
 }
 
-Test(job, a_silent_worker_is_killed_at_its_limit)
+JOB_TEST(a_silent_worker_is_killed_at_its_limit)
 {
 	use(4);
 	start("probe", MESSAGE_PROBE, "silent", NULL, 250);
@@ -148,7 +148,7 @@ Test(job, a_silent_worker_is_killed_at_its_limit)
 	forget_answers();
 }
 
-Test(job, one_that_stays_after_its_answer_is_killed)
+JOB_TEST(one_that_stays_after_its_answer_is_killed)
 {
 	use(1);
 	cr_expect_str_eq(ask("stay"), "stay");
@@ -156,7 +156,7 @@ Test(job, one_that_stays_after_its_answer_is_killed)
 	forget_answers();
 }
 
-Test(job, arguments_environment_and_descriptors)
+JOB_TEST(arguments_environment_and_descriptors)
 {
 	use(4);
 	if (geteuid() == 0) {
@@ -173,7 +173,7 @@ Test(job, arguments_environment_and_descriptors)
 	forget_answers();
 }
 
-Test(job, a_user_who_is_not_there_is_never_root)
+JOB_TEST(a_user_who_is_not_there_is_never_root)
 {
 	if (geteuid() != 0)
 		cr_skip("only root changes users");
@@ -189,7 +189,7 @@ Test(job, a_user_who_is_not_there_is_never_root)
 	forget_answers();
 }
 
-Test(job, descriptors_arrive_though_the_caller_closes_its_own)
+JOB_TEST(descriptors_arrive_though_the_caller_closes_its_own)
 {
 	use(1);
 	int a[2], b[2];
@@ -212,7 +212,7 @@ Test(job, descriptors_arrive_though_the_caller_closes_its_own)
 	forget_answers();
 }
 
-Test(job, waiting_jobs_go_in_order)
+JOB_TEST(waiting_jobs_go_in_order)
 {
 	use(1);
 	start("probe", MESSAGE_PROBE, "echo", NULL, 10000);
@@ -232,7 +232,7 @@ Test(job, waiting_jobs_go_in_order)
 	forget_answers();
 }
 
-Test(job, a_request_too_large_is_told_later)
+JOB_TEST(a_request_too_large_is_told_later)
 {
 	use(1);
 	struct packer body = {0};
@@ -250,7 +250,7 @@ Test(job, a_request_too_large_is_told_later)
 	forget_answers();
 }
 
-Test(job, the_trust_file)
+JOB_TEST(the_trust_file)
 {
 	use(1);
 	start("check", MESSAGE_CHECK, "trust", NULL, 10000);
@@ -313,7 +313,7 @@ static pid_t ask_pid(void)
 	return pid;
 }
 
-Test(job, a_spare_worker_waits_and_is_used)
+JOB_TEST(a_spare_worker_waits_and_is_used)
 {
 	use(4);
 	pid_t spare = last_started(1);
@@ -324,7 +324,7 @@ Test(job, a_spare_worker_waits_and_is_used)
 	cr_expect_eq(ask_pid(), next);
 }
 
-Test(job, the_spare_is_not_used_where_the_trust_has_changed)
+JOB_TEST(the_spare_is_not_used_where_the_trust_has_changed)
 {
 	use(4);
 	pid_t spare = last_started(1);
@@ -336,7 +336,7 @@ Test(job, the_spare_is_not_used_where_the_trust_has_changed)
 	help_assert_dies(spare);
 }
 
-Test(job, the_spare_is_not_used_for_another_role)
+JOB_TEST(the_spare_is_not_used_for_another_role)
 {
 	use(4);
 	pid_t spare = last_started(1);
@@ -345,7 +345,7 @@ Test(job, the_spare_is_not_used_for_another_role)
 	forget_answers();
 }
 
-Test(job, a_dead_spare_is_replaced_by_a_fresh_worker)
+JOB_TEST(a_dead_spare_is_replaced_by_a_fresh_worker)
 {
 	use(4);
 	pid_t spare = last_started(1);
@@ -354,7 +354,7 @@ Test(job, a_dead_spare_is_replaced_by_a_fresh_worker)
 	cr_expect_neq(ask_pid(), spare);
 }
 
-Test(job, a_spare_that_always_dies_is_not_started_in_a_circle)
+JOB_TEST(a_spare_that_always_dies_is_not_started_in_a_circle)
 {
 	help_write("die", "", 0644);
 	use(4);
@@ -366,7 +366,7 @@ Test(job, a_spare_that_always_dies_is_not_started_in_a_circle)
 	cr_expect_gt(ask_pid(), 1);
 }
 
-Test(job, a_worker_that_is_not_there)
+JOB_TEST(a_worker_that_is_not_there)
 {
 	free(worker);
 	worker = xstrdup("/nonexistent/certswap-worker");
@@ -383,7 +383,7 @@ Test(job, a_worker_that_is_not_there)
 
 /* ---- closing ---- */
 
-Test(job, closing_kills_without_a_call)
+JOB_TEST(closing_kills_without_a_call)
 {
 	use(2);
 	struct job *job = start("probe", MESSAGE_PROBE, "silent", NULL, 60000);
@@ -398,7 +398,7 @@ Test(job, closing_kills_without_a_call)
 	forget_answers();
 }
 
-Test(job, closing_all_while_they_run_and_wait)
+JOB_TEST(closing_all_while_they_run_and_wait)
 {
 	use(2);
 	for (int i = 0; i < 6; i++)
@@ -420,7 +420,7 @@ static void close_all(struct message *reply, const struct fault *fault, void *da
 	loop_stop(help_loop);
 }
 
-Test(job, closing_all_from_a_callback)
+JOB_TEST(closing_all_from_a_callback)
 {
 	static const char *const words[] = {"echo", "exit", "garbage", "close"};
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -437,7 +437,7 @@ Test(job, closing_all_from_a_callback)
 	nanswers = 0;
 }
 
-Test(job, closing_itself_in_its_callback)
+JOB_TEST(closing_itself_in_its_callback)
 {
 	use(1);
 	struct packer body = {0};

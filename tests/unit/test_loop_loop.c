@@ -1,7 +1,7 @@
 /* loop/loop.c: timers, pollers and signals. */
 #include "test_loop_help.h"
 
-TestSuite(loop, .init = help_begin, .fini = help_end);
+#define LOOP_TEST(name) HELP_TEST(loop, name, help_begin, help_end)
 
 static int calls;
 static struct timer *mine;
@@ -11,7 +11,7 @@ static void count(void *data)
 	calls++;
 }
 
-Test(loop, a_timer_never_calls_from_inside_and_calls_once)
+LOOP_TEST(a_timer_never_calls_from_inside_and_calls_once)
 {
 	mine = timer_start(help_loop, 0, count, NULL);
 	cr_assert_eq(calls, 0);
@@ -29,7 +29,7 @@ static void close_at_third(void *data)
 	loop_stop(help_loop);
 }
 
-Test(loop, a_repeating_timer_can_close_itself)
+LOOP_TEST(a_repeating_timer_can_close_itself)
 {
 	mine = timer_repeat(help_loop, 0, 1, close_at_third, NULL);
 	help_run();
@@ -55,7 +55,7 @@ static void long_callback(void *data)
 	mine = timer_start(help_loop, 50, note_time, NULL);
 }
 
-Test(loop, a_timer_counts_from_its_start_even_in_a_long_callback)
+LOOP_TEST(a_timer_counts_from_its_start_even_in_a_long_callback)
 {
 	int64_t started = 0;
 	mine = timer_start(help_loop, 0, long_callback, &started);
@@ -79,7 +79,7 @@ static void read_some(void *data)
 	loop_stop(help_loop);
 }
 
-Test(loop, a_poller_reads)
+LOOP_TEST(a_poller_reads)
 {
 	int ends[2];
 	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
@@ -100,7 +100,7 @@ static void signal_came(int number, void *data)
 	loop_stop(help_loop);
 }
 
-Test(loop, signals_arrive_as_callbacks)
+LOOP_TEST(signals_arrive_as_callbacks)
 {
 	loop_on_signal(help_loop, SIGHUP, signal_came, NULL);
 	loop_on_signal(help_loop, SIGTERM, signal_came, NULL);

@@ -22,7 +22,7 @@ static void end(void)
 	help_end();
 }
 
-TestSuite(watch, .init = begin, .fini = end, .timeout = 60);
+#define WATCH_TEST(name) HELP_TEST(watch, name, begin, end)
 
 static void changed(void *data)
 {
@@ -105,7 +105,7 @@ static int open_new(const char *name)
 	return fd;
 }
 
-Test(watch, a_file_is_reported_when_it_is_closed_not_before)
+WATCH_TEST(a_file_is_reported_when_it_is_closed_not_before)
 {
 	start(folder, &reports);
 	int fd;
@@ -113,7 +113,7 @@ Test(watch, a_file_is_reported_when_it_is_closed_not_before)
 	EXPECT_REPORT(close(fd));
 }
 
-Test(watch, renames_links_folders_and_removals)
+WATCH_TEST(renames_links_folders_and_removals)
 {
 	help_write("outside.pem", "x", 0600);
 	help_write("second.pem", "x", 0600);
@@ -128,13 +128,13 @@ Test(watch, renames_links_folders_and_removals)
 	EXPECT_SILENCE(help_write("beside.pem", "x", 0600));
 }
 
-Test(watch, many_changes_of_one_turn_are_one_report)
+WATCH_TEST(many_changes_of_one_turn_are_one_report)
 {
 	start(folder, &reports);
 	EXPECT_REPORT(for (int i = 0; i < 100; i++) help_write(i % 2 ? "in/a" : "in/b", "x", 0600));
 }
 
-Test(watch, a_folder_replaced_by_rename_is_watched_again)
+WATCH_TEST(a_folder_replaced_by_rename_is_watched_again)
 {
 	start(folder, &reports);
 	make_folder("new");
@@ -144,7 +144,7 @@ Test(watch, a_folder_replaced_by_rename_is_watched_again)
 	EXPECT_SILENCE(help_write("old/key.pem", "x", 0600));
 }
 
-Test(watch, a_folder_exchanged_is_watched_again)
+WATCH_TEST(a_folder_exchanged_is_watched_again)
 {
 	start(folder, &reports);
 	make_folder("new");
@@ -153,7 +153,7 @@ Test(watch, a_folder_exchanged_is_watched_again)
 	EXPECT_SILENCE(help_write("new/key.pem", "x", 0600));
 }
 
-Test(watch, a_folder_removed_and_made_again)
+WATCH_TEST(a_folder_removed_and_made_again)
 {
 	start(folder, &reports);
 	EXPECT_REPORT(remove_any("in"));
@@ -163,7 +163,7 @@ Test(watch, a_folder_removed_and_made_again)
 	EXPECT_REPORT(help_write("in/key.pem", "x", 0600));
 }
 
-Test(watch, a_folder_that_is_made_later)
+WATCH_TEST(a_folder_that_is_made_later)
 {
 	AUTO_FREE char *later = help_path("later");
 	start(later, &reports);
@@ -172,7 +172,7 @@ Test(watch, a_folder_that_is_made_later)
 	EXPECT_REPORT(help_write("later/key.pem", "x", 0600));
 }
 
-Test(watch, a_parent_that_is_replaced)
+WATCH_TEST(a_parent_that_is_replaced)
 {
 	make_folder("up");
 	make_folder("up/in");
@@ -185,7 +185,7 @@ Test(watch, a_parent_that_is_replaced)
 	EXPECT_REPORT(help_write("up/in/key.pem", "x", 0600));
 }
 
-Test(watch, a_link_that_is_turned)
+WATCH_TEST(a_link_that_is_turned)
 {
 	make_folder("one");
 	make_folder("two");
@@ -200,7 +200,7 @@ Test(watch, a_link_that_is_turned)
 	EXPECT_REPORT(remove_any("current"));
 }
 
-Test(watch, a_link_whose_target_is_replaced)
+WATCH_TEST(a_link_whose_target_is_replaced)
 {
 	make_folder("far");
 	make_folder("far/one");
@@ -213,7 +213,7 @@ Test(watch, a_link_whose_target_is_replaced)
 	EXPECT_SILENCE(help_write("far/gone/key.pem", "x", 0600));
 }
 
-Test(watch, a_link_to_an_absolute_path)
+WATCH_TEST(a_link_to_an_absolute_path)
 {
 	make_folder("far");
 	AUTO_FREE char *target = help_path("far");
@@ -225,7 +225,7 @@ Test(watch, a_link_to_an_absolute_path)
 	EXPECT_REPORT(make_folder("far"));
 }
 
-Test(watch, an_overflow_reports_every_folder_and_watching_goes_on)
+WATCH_TEST(an_overflow_reports_every_folder_and_watching_goes_on)
 {
 	AUTO_FREE char *quiet = help_path("quiet");
 	make_folder("quiet");
@@ -249,7 +249,7 @@ Test(watch, an_overflow_reports_every_folder_and_watching_goes_on)
 	EXPECT_REPORT(help_write("in/key.pem", "x", 0600));
 }
 
-Test(watch, two_watches_of_one_folder_are_independent)
+WATCH_TEST(two_watches_of_one_folder_are_independent)
 {
 	struct watch *first = start(folder, &reports);
 	start(folder, &other_reports);
@@ -265,7 +265,7 @@ Test(watch, two_watches_of_one_folder_are_independent)
 	cr_expect_eq(reports, 0);
 }
 
-Test(watch, a_parent_that_is_watched_itself)
+WATCH_TEST(a_parent_that_is_watched_itself)
 {
 	AUTO_FREE char *child = help_path("in/shop");
 	start(child, &reports);
@@ -286,7 +286,7 @@ static void close_both(void *data)
 	loop_stop(help_loop);
 }
 
-Test(watch, closing_watches_from_a_report)
+WATCH_TEST(closing_watches_from_a_report)
 {
 	pair[0] = watch_start(watcher, folder, close_both, NULL, NULL);
 	pair[1] = watch_start(watcher, folder, close_both, NULL, NULL);
@@ -301,14 +301,14 @@ static void close_all(void *data)
 	loop_stop(help_loop);
 }
 
-Test(watch, closing_the_watcher_from_a_report)
+WATCH_TEST(closing_the_watcher_from_a_report)
 {
 	for (int i = 0; i < 3; i++)
 		watch_start(watcher, folder, close_all, NULL, NULL);
 	EXPECT_REPORT(help_write("in/key.pem", "x", 0600));
 }
 
-Test(watch, a_watch_closed_with_a_report_on_its_way)
+WATCH_TEST(a_watch_closed_with_a_report_on_its_way)
 {
 	struct watch *w = start(folder, &reports);
 	start(folder, &other_reports);
@@ -319,7 +319,7 @@ Test(watch, a_watch_closed_with_a_report_on_its_way)
 	cr_expect_eq(other_reports, 1);
 }
 
-Test(watch, what_can_not_be_watched_is_told)
+WATCH_TEST(what_can_not_be_watched_is_told)
 {
 	struct fault fault = {0};
 	cr_expect_null(watch_start(watcher, "/nonexistent/up/in", changed, &reports, &fault));

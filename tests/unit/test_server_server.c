@@ -47,7 +47,7 @@ static void end(void)
 	help_end();
 }
 
-TestSuite(server, .init = begin, .fini = end, .timeout = 60);
+#define SERVER_TEST(name) HELP_TEST(server, name, begin, end)
 
 #define ANSWERS 8
 static struct {
@@ -80,13 +80,13 @@ static void ask(enum server_verb verb)
 	help_run();
 }
 
-Test(server, it_knows_its_name_and_kind)
+SERVER_TEST(it_knows_its_name_and_kind)
 {
 	cr_expect_str_eq(server_name(server), "front");
 	cr_expect_str_eq(server_kind(server), "web");
 }
 
-Test(server, each_verb_runs_its_hook)
+SERVER_TEST(each_verb_runs_its_hook)
 {
 	static const char *const names[] = {"dump", "configtest", "rehearse", "reload", "start", "alive"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -100,7 +100,7 @@ Test(server, each_verb_runs_its_hook)
 	forget();
 }
 
-Test(server, exit_statuses)
+SERVER_TEST(exit_statuses)
 {
 	static const struct {
 		const char *body;
@@ -125,7 +125,7 @@ Test(server, exit_statuses)
 	forget();
 }
 
-Test(server, a_hook_is_stopped_at_its_time_limit)
+SERVER_TEST(a_hook_is_stopped_at_its_time_limit)
 {
 	server_free(server);
 	server = new_server("front", "web", 300);
@@ -136,7 +136,7 @@ Test(server, a_hook_is_stopped_at_its_time_limit)
 	forget();
 }
 
-Test(server, the_environment_of_a_hook)
+SERVER_TEST(the_environment_of_a_hook)
 {
 	write_hook("rehearse", "env | sort | grep -A1 CERTSWAP_", 0755);
 	server_ask(server, SERVER_REHEARSE, "/state/gen/000008", "/state/gen/000007", answered, NULL);
@@ -157,7 +157,7 @@ Test(server, the_environment_of_a_hook)
 	forget();
 }
 
-Test(server, a_missing_hook_is_no_hook)
+SERVER_TEST(a_missing_hook_is_no_hook)
 {
 	ask(SERVER_REHEARSE);
 	cr_expect_eq(answers[0].answer, SERVER_NO_HOOK);
@@ -177,7 +177,7 @@ static void expect_refused(const char *part)
 	forget();
 }
 
-Test(server, a_hook_that_others_can_write_is_not_run)
+SERVER_TEST(a_hook_that_others_can_write_is_not_run)
 {
 	AUTO_FREE char *marker = help_path("ran");
 	AUTO_FREE char *body = xasprintf("touch %s", marker);
@@ -199,7 +199,7 @@ Test(server, a_hook_that_others_can_write_is_not_run)
 	cr_expect_neq(access(marker, F_OK), 0, "it was run");
 }
 
-Test(server, a_kind_is_a_name_not_a_path)
+SERVER_TEST(a_kind_is_a_name_not_a_path)
 {
 	write_hook("reload", "true", 0755);
 	server_free(server);
@@ -207,7 +207,7 @@ Test(server, a_kind_is_a_name_not_a_path)
 	expect_refused("can't be the kind of a server");
 }
 
-Test(server, half_a_configuration_is_no_configuration)
+SERVER_TEST(half_a_configuration_is_no_configuration)
 {
 	write_hook("dump", "head -c 70000 /dev/zero | tr '\\0' x", 0755);
 	write_hook("alive", "head -c 70000 /dev/zero | tr '\\0' x", 0755);
@@ -219,7 +219,7 @@ Test(server, half_a_configuration_is_no_configuration)
 	forget();
 }
 
-Test(server, hooks_of_one_server_run_one_after_the_other)
+SERVER_TEST(hooks_of_one_server_run_one_after_the_other)
 {
 	AUTO_FREE char *lock = help_path("lock");
 	AUTO_FREE char *body = xasprintf("mkdir %s || exit 1; ls / >/dev/null; rmdir %s; echo ${0##*/}", lock, lock);
@@ -239,7 +239,7 @@ Test(server, hooks_of_one_server_run_one_after_the_other)
 	forget();
 }
 
-Test(server, freeing_kills_without_a_call)
+SERVER_TEST(freeing_kills_without_a_call)
 {
 	write_hook("reload", "sleep 1000", 0755);
 	server_ask(server, SERVER_RELOAD, NULL, NULL, answered, NULL);
@@ -260,7 +260,7 @@ static void free_in_callback(enum server_answer answer, const char *output, void
 	loop_stop(help_loop);
 }
 
-Test(server, freeing_from_a_callback)
+SERVER_TEST(freeing_from_a_callback)
 {
 	write_hook("reload", "echo x", 0755);
 	server_ask(server, SERVER_RELOAD, NULL, NULL, free_in_callback, NULL);
@@ -298,7 +298,7 @@ static void expect_held(const char *letters)
 	cr_expect_str_eq(held, letters);
 }
 
-Test(server, holds_are_all_or_none_and_fair)
+SERVER_TEST(holds_are_all_or_none_and_fair)
 {
 	struct server *x = server, *y = new_server("y", "web", 1000), *z = new_server("z", "web", 1000);
 	struct server_hold *a = take("a", (struct server *[]){x}, 1);
@@ -324,7 +324,7 @@ Test(server, holds_are_all_or_none_and_fair)
 	server_free(z);
 }
 
-Test(server, a_hold_may_be_given_up_while_it_waits)
+SERVER_TEST(a_hold_may_be_given_up_while_it_waits)
 {
 	struct server *y = new_server("y", "web", 1000);
 	struct server_hold *a = take("a", (struct server *[]){server}, 1);
@@ -341,7 +341,7 @@ Test(server, a_hold_may_be_given_up_while_it_waits)
 	server_free(y);
 }
 
-Test(server, a_hold_of_none_or_of_one_twice)
+SERVER_TEST(a_hold_of_none_or_of_one_twice)
 {
 	struct server_hold *none = take("n", NULL, 0);
 	struct server_hold *twice = take("t", (struct server *[]){server, server}, 2);
@@ -350,7 +350,7 @@ Test(server, a_hold_of_none_or_of_one_twice)
 	server_release_all(twice);
 }
 
-Test(server, a_server_that_goes_frees_its_holds)
+SERVER_TEST(a_server_that_goes_frees_its_holds)
 {
 	struct server *y = new_server("y", "web", 1000);
 	struct server_hold *a = take("a", (struct server *[]){server}, 1);

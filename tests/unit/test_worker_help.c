@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "wire/message.h"
 
 struct pair help_pair(const char *key_type, int64_t valid_for_s)
 {
@@ -175,34 +174,52 @@ char *help_closed_endpoint(void)
 	return endpoint;
 }
 
-struct probe_reply help_probe(const struct probe_request *request)
+static _Noreturn void become_worker(const char *role, int socket, int trust)
+{
+	/* out of the way of the numbers that they are to get; dup2 takes close-on-exec away */
+	int high[2] = {fcntl(socket, F_DUPFD_CLOEXEC, 10), trust < 0 ? -1 : fcntl(trust, F_DUPFD_CLOEXEC, 10)};
+	dup2(high[0], WORKER_SOCKET_FD);
+	if (high[1] >= 0)
+		dup2(high[1], WORKER_TRUST_FD);
+	else
+		close(WORKER_TRUST_FD);
+	execl(BUILD_DIR "/agent/certswap-worker", "certswap-worker", role, (char *)NULL);
+	_exit(127);
+}
+
+int help_job(const char *role, int trust, uint8_t kind, const struct packer *request, const int *fds, size_t nfds,
+	     struct message *ret)
 {
 	int two[2];
 	cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, two) == 0);
 	pid_t child = fork();
 	cr_assert(child >= 0);
-	if (child == 0) {
-		dup2(two[1], WORKER_SOCKET_FD);
-		if (two[1] == WORKER_SOCKET_FD) /* dup2 onto itself leaves close-on-exec */
-			fcntl(WORKER_SOCKET_FD, F_SETFD, 0);
-		execl(BUILD_DIR "/agent/certswap-worker", "certswap-worker", "probe", (char *)NULL);
-		_exit(127);
-	}
+	if (child == 0)
+		become_worker(role, two[1], trust);
 	close(two[1]);
+	*ret = (struct message){0};
+	if (request) {
+		cr_assert(message_send(two[0], kind, request, fds, nfds) == 0);
+		message_receive(two[0], ret); /* where it fails, kind stays 0 */
+	}
+	close(two[0]);
+	int status;
+	cr_assert(waitpid(child, &status, 0) == child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+struct probe_reply help_probe(const struct probe_request *request)
+{
 	struct packer p = {0};
 	probe_request_pack(&p, request);
-	cr_assert(message_send(two[0], MESSAGE_PROBE, &p, NULL, 0) == 0);
-	packer_done(&p);
 	struct message m;
-	cr_assert(message_receive(two[0], &m) == 0, "no reply");
+	int status = help_job("probe", -1, MESSAGE_PROBE, &p, NULL, 0, &m);
+	cr_assert(status == 0, "worker's status %d", status);
+	packer_done(&p);
 	cr_assert(m.kind == (MESSAGE_PROBE | MESSAGE_REPLY));
 	struct probe_reply reply;
 	cr_assert(probe_reply_unpack(&m.body, &reply) == 0);
 	message_done(&m);
-	close(two[0]);
-	int status;
-	cr_assert(waitpid(child, &status, 0) == child);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "worker's status %x", status);
 	return reply;
 }
 

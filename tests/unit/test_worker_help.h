@@ -3,6 +3,7 @@
 #define TEST_WORKER_HELP_H
 #include <openssl/ssl.h>
 
+#include "wire/message.h"
 #include "wire/probe.h"
 
 struct pair {
@@ -31,6 +32,10 @@ struct server {
 char *help_serve(const struct server *server);
 char *help_closed_endpoint(void); /* nothing listens there */
 
+/* One job by the real certswap-worker. request NULL: its socket is closed without one. trust: -1, or the descriptor of
+ * a PEM file. Returns its exit status, or -signal; the reply is the caller's, its kind 0 where none came. */
+int help_job(const char *role, int trust, uint8_t kind, const struct packer *request, const int *fds, size_t nfds,
+	     struct message *ret);
 /* One job by `certswap-worker probe`; the reply is the caller's. */
 struct probe_reply help_probe(const struct probe_request *request);
 /* The same for one place. */

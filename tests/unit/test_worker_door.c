@@ -1,0 +1,111 @@
+/* The real certswap-worker: what it answers behind its sandbox, and what ends it. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <openssl/pem.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "test_worker_help.h"
+#include "wire/check.h"
+#include "wire/identify.h"
+
+/* A file in memory with certificate, key, or both. */
+static int pem_file(const struct pair *pair, bool cert, bool key)
+{
+	int fd = memfd_create("pem", MFD_CLOEXEC);
+	cr_assert(fd >= 0);
+	FILE *f = fdopen(dup(fd), "w");
+	if (cert)
+		PEM_write_X509(f, pair->cert);
+	if (key)
+		PEM_write_PKCS8PrivateKey(f, pair->key, NULL, NULL, 0, NULL, NULL);
+	fclose(f);
+	lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+Test(worker_door, identify_is_answered, .timeout = 20)
+{
+	struct pair pair = help_pair("EC", 90 * 86400);
+	int fd = pem_file(&pair, true, true);
+	struct packer p = {0};
+	identify_request_pack(&p, &(struct identify_request){.files = 1});
+	struct message m;
+	cr_assert(help_job("check", -1, MESSAGE_IDENTIFY, &p, &fd, 1, &m) == 0);
+	cr_assert(m.kind == (MESSAGE_IDENTIFY | MESSAGE_REPLY));
+	struct identify_reply reply;
+	cr_assert(identify_reply_unpack(&m.body, &reply) == 0);
+	cr_assert(reply.n == 2, "%zu", reply.n);
+	identify_reply_done(&reply);
+	message_done(&m);
+	packer_done(&p);
+	close(fd);
+}
+
+/* A self-signed pair that is its own root, written out in all forms. */
+static void check_and_write(const char *key_type)
+{
+	struct pair pair = help_pair(key_type, 90 * 86400);
+	int trust = pem_file(&pair, true, false);
+	int fds[1 + CHECK_OUTPUTS];
+	fds[0] = pem_file(&pair, true, true);
+	for (size_t i = 0; i < CHECK_OUTPUTS; i++)
+		fds[1 + i] = memfd_create("out", MFD_CLOEXEC);
+	uint8_t role = CHECK_SUBMITTED;
+	struct check_request request = {
+		.roles = &role, .files = 1, .profile = CHECK_PROFILE_PRIVATE, .write_out = true};
+	words_add(&request.names, "localhost");
+	for (int code = 0; code < FINDING_CODES; code++)
+		words_add(&request.accepted, finding_name((enum finding_code)code));
+	struct packer p = {0};
+	check_request_pack(&p, &request);
+	struct message m;
+	cr_assert(help_job("check", trust, MESSAGE_CHECK, &p, fds, ARRAY_SIZE(fds), &m) == 0);
+	cr_assert(m.kind == (MESSAGE_CHECK | MESSAGE_REPLY));
+	struct check_reply reply;
+	cr_assert(check_reply_unpack(&m.body, &reply) == 0);
+	cr_assert(digest_equal(&reply.sha256, &pair.sha256));
+	for (size_t i = 0; i < reply.findings.n; i++)
+		cr_assert(reply.findings.v[i].code != FINDING_HANDSHAKE_FAILED, "%s", reply.findings.v[i].text);
+	cr_assert(reply.written, "%s", reply.findings.n ? reply.findings.v[0].text : "no finding");
+	cr_assert(lseek(fds[1 + CHECK_OUT_KEY], 0, SEEK_END) > 100);
+	check_reply_done(&reply);
+	message_done(&m);
+	packer_done(&p);
+	words_done(&request.names);
+	words_done(&request.accepted);
+}
+
+Test(worker_door, check_is_answered_and_written_out, .timeout = 20)
+{
+	check_and_write("EC");
+	check_and_write("RSA");
+}
+
+Test(worker_door, a_spare_one_that_is_not_needed_leaves, .timeout = 20)
+{
+	struct message m;
+	cr_assert(help_job("check", -1, 0, NULL, NULL, 0, &m) == 0);
+	cr_assert(help_job("probe", -1, 0, NULL, NULL, 0, &m) == 0);
+}
+
+Test(worker_door, what_is_no_request_ends_it, .timeout = 20)
+{
+	static const struct {
+		const char *role;
+		uint8_t kind;
+	} wrong[] = {{"check", MESSAGE_PROBE},    {"probe", MESSAGE_CHECK}, {"probe", MESSAGE_PROBE},
+		     {"check", MESSAGE_IDENTIFY}, {"check", MESSAGE_CHECK}, {"check", 99}};
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct packer p = {0};
+		pack_string(&p, "nonsense");
+		struct message m;
+		cr_assert(help_job(wrong[i].role, -1, wrong[i].kind, &p, NULL, 0, &m) == 1, "row %zu", i);
+		cr_assert(m.kind == 0, "an answer to nonsense");
+		packer_done(&p);
+	}
+	struct message m;
+	cr_assert(help_job("nobody", -1, 0, NULL, NULL, 0, &m) == 2);
+}
