@@ -247,6 +247,17 @@ int client_ask(struct ctl *ctl, const struct args *a, json_t *request, const int
 	}
 }
 
+/* The result; where a command has none, what the agent said. */
+static void print_result(struct ctl *ctl, const json_t *answer)
+{
+	json_t *result = json_object_get(answer, "result");
+	json_t *said = result ? json_incref(result)
+			      : json_pack("{sO, sO*, sO*}", "exit", json_object_get(answer, "exit"), "message",
+					  json_object_get(answer, "message"), "next", json_object_get(answer, "next"));
+	print_json(ctl->out, said);
+	json_decref(said);
+}
+
 int client_print_answer(struct ctl *ctl, const struct args *a, const json_t *answer)
 {
 	json_int_t status = json_integer_value(json_object_get(answer, "exit"));
@@ -255,7 +266,7 @@ int client_print_answer(struct ctl *ctl, const struct args *a, const json_t *ans
 	bool json = args_has(a, OPTION_JSON);
 	FILE *to = status != CTL_DONE ? ctl->err : ctl->out;
 	if (json)
-		print_json(ctl->out, json_object_get(answer, "result"));
+		print_result(ctl, answer);
 	if (message && *message && (!json || status != CTL_DONE))
 		print_text(to, status != CTL_DONE ? "certswapctl: " : "", message);
 	if (next && *next && (!json || status != CTL_DONE))

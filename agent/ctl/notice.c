@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "ctl/client.h"
 #include "ctl/commands.h"
@@ -55,9 +56,9 @@ static int add_time(struct ctl *ctl, const struct args *a, enum option o, json_t
 	if (!s)
 		return CTL_DONE;
 	if (when_parse(s, clock_wall(), ret, &guessed, &fault) < 0)
-		return ctl_usage(ctl, "--%s: %s", option_table[o].name, fault.text);
+		return ctl_usage(ctl, "--%s: %s", option_specs[o].name, fault.text);
 	if (guessed)
-		ctl_say(ctl, "--%s is taken as %s", option_table[o].name, when_text(*ret, buf));
+		ctl_say(ctl, "--%s is taken as %s", option_specs[o].name, when_text(*ret, buf));
 	json_object_set_new(request, key, json_string(text_from_time(*ret, buf)));
 	return CTL_DONE;
 }
@@ -98,12 +99,10 @@ static int add_subject(struct ctl *ctl, const struct args *a, json_t *request)
 		json_object_set_new(request, "fingerprint", json_string(digest_text(&digest, hex)));
 	if (issuer)
 		json_object_set_new(request, "issuer", client_string(issuer));
-	if (!serial)
-		return CTL_DONE;
-	AUTO_FREE char *normal = serial_normal(serial);
-	if (!normal)
+	if (serial && !serial_is_plausible(serial))
 		return ctl_usage(ctl, "--serial %s: hexadecimal digits with or without colons, or dec:N", serial);
-	json_object_set_new(request, "serial", json_string(normal));
+	if (serial)
+		json_object_set_new(request, "serial", json_string(serial));
 	return CTL_DONE;
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/memory.h"
 
-const struct option_spec option_table[OPTIONS] = {
+const struct option_spec option_specs[OPTIONS] = {
 	[OPTION_CONFIG] = {"config", 'c', "FILE",
 			   "configuration file; else $CERTSWAP_CONF, else " SETTINGS_DEFAULT_FILE, false},
 	[OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more about what is done", true},
@@ -105,7 +105,7 @@ bool command_is_prefix(const char *word)
 static enum option find_option(const struct command *c, const char *word, size_t len, char letter)
 {
 	for (enum option o = 0; o < OPTIONS; o++) {
-		const struct option_spec *s = &option_table[o];
+		const struct option_spec *s = &option_specs[o];
 		if (!command_takes(c, o))
 			continue;
 		if (word ? strlen(s->name) == len && strncmp(s->name, word, len) == 0 : letter && s->letter == letter)
@@ -124,7 +124,7 @@ static int parse_option(const struct command *c, int argc, char **argv, int *at,
 	enum option o = find_option(c, name, len, word[1]);
 	if (o == OPTIONS)
 		return fault_set(fault, -EINVAL, "unknown option %s", word);
-	const struct option_spec *s = &option_table[o];
+	const struct option_spec *s = &option_specs[o];
 	if (is_long && name[len] == '=')
 		value = name + len + 1;
 	else if (!is_long && word[2])
@@ -183,7 +183,7 @@ void command_print_usage(const struct command *c, FILE *out)
 	struct text line = {0};
 	text_add(&line, "usage: certswapctl %s", c->name);
 	for (enum option o = 0; o < OPTIONS; o++) {
-		const struct option_spec *s = &option_table[o];
+		const struct option_spec *s = &option_specs[o];
 		if (!((c->options >> o) & 1))
 			continue;
 		AUTO_FREE char *word =
@@ -205,7 +205,7 @@ void command_print_help(const struct command *c, FILE *out)
 		fprintf(out, "\n%s\n", c->details);
 	fputs("\nOptions:\n", out);
 	for (enum option o = 0; o < OPTIONS; o++) {
-		const struct option_spec *s = &option_table[o];
+		const struct option_spec *s = &option_specs[o];
 		if (!command_takes(c, o))
 			continue;
 		AUTO_FREE char *left =
@@ -226,7 +226,7 @@ void command_print_words(const struct command *c, FILE *out)
 	}
 	for (enum option o = 0; o < OPTIONS; o++)
 		if (command_takes(c, o))
-			fprintf(out, "--%s%s\n", option_table[o].name, option_table[o].argument ? "=" : "");
+			fprintf(out, "--%s%s\n", option_specs[o].name, option_specs[o].argument ? "=" : "");
 }
 
 void command_print_list(FILE *out)

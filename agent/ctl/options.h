@@ -54,7 +54,7 @@ struct option_spec {
 	const char *help;
 	bool repeats;
 };
-extern const struct option_spec option_table[OPTIONS];
+extern const struct option_spec option_specs[OPTIONS];
 
 /* What was given. A flag counts as one empty value. Zeroed is empty. */
 struct args {

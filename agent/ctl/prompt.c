@@ -12,7 +12,6 @@
 #include "base/memory.h"
 
 #define PASSWORD_MAX 1024
-#define CTRL(c)      ((c)&0x1f)
 
 /* Keys up to Enter. With ISIG off Ctrl-C is a byte like others, so the terminal is never left without echo. */
 static int read_password(int tty, char *buf, size_t size)

@@ -11,8 +11,6 @@
 
 #include "base/memory.h"
 
-#define CTRL(c) ((c)&0x1f)
-
 static void draw(struct ctl *ctl, const char *screen)
 {
 	if (!isatty(fileno(ctl->out))) {

@@ -66,8 +66,8 @@ static int open_trust(const char *path, struct fault *fault)
 /* In the child; only calls that are safe there. trust: -1: none. errors: its standard error. */
 static _Noreturn void become_worker(const char *path, char *const *argv, int socket, int trust, int errors)
 {
-	static char *const environment[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"LC_ALL=C.UTF-8"},
-					    NULL};
+	char path_variable[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", locale[] = "LC_ALL=C.UTF-8";
+	char *const environment[] = {path_variable, locale, NULL};
 	int high_socket = fcntl(socket, F_DUPFD, 10), high_trust = trust < 0 ? -1 : fcntl(trust, F_DUPFD, 10);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (high_socket < 0 || (trust >= 0 && high_trust < 0) || null < 0)

@@ -12,7 +12,7 @@
 struct entry {
 	uint8_t *der;
 	size_t len;
-	const uint8_t *subject; /* in der; NULL where the quick look failed */
+	const uint8_t *subject; /* in der; NULL where it is no certificate */
 	size_t subject_len;
 	X509 *x509; /* once it was wanted */
 	bool trusted_form, bad;
@@ -138,6 +138,17 @@ static X509 *parsed(struct entry *e)
 	return e->x509;
 }
 
+static bool named(const struct entry *e, const X509_NAME *subject, const unsigned char *der, size_t len, bool loose)
+{
+	if (!loose)
+		return e->subject_len == len && memcmp(e->subject, der, len) == 0;
+	const unsigned char *at = e->subject;
+	X509_NAME *name = at ? d2i_X509_NAME(NULL, &at, (long)e->subject_len) : NULL;
+	bool same = name && X509_NAME_cmp(name, subject) == 0;
+	X509_NAME_free(name);
+	return same;
+}
+
 X509 *bundle_next(struct bundle *b, const X509_NAME *subject, bool loose, size_t *at)
 {
 	const unsigned char *der;
@@ -146,10 +157,8 @@ X509 *bundle_next(struct bundle *b, const X509_NAME *subject, bool loose, size_t
 		return NULL;
 	while (*at < b->n) {
 		struct entry *e = &b->v[(*at)++];
-		if (!loose && (e->subject_len != len || memcmp(e->subject, der, len) != 0))
-			continue;
-		X509 *x = parsed(e);
-		if (x && (!loose || X509_NAME_cmp(X509_get_subject_name(x), subject) == 0))
+		X509 *x = named(e, subject, der, len, loose) ? parsed(e) : NULL;
+		if (x)
 			return x;
 	}
 	return NULL;

@@ -21,6 +21,7 @@
 #include "site/incident.h"
 #include "site/notice.h"
 #include "site/transaction.h"
+#include "site/watched.h"
 
 #define STATE_VERSION  1
 #define RELOAD_LOOK_MS 250
@@ -113,6 +114,7 @@ static void tear_down(struct site *site)
 		server_free(site->servers[i]); /* first: no hook answers any more */
 	jobs_close(site->jobs);
 	transactions_close(site);
+	watched_close(site->watched);
 	dropbox_close(site->dropbox);
 	incidents_close(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
@@ -126,6 +128,7 @@ static void tear_down(struct site *site)
 	site->jobs = NULL;
 	site->watcher = NULL;
 	site->dropbox = NULL;
+	site->watched = NULL;
 }
 
 static int make_servers(struct site *site)
@@ -200,6 +203,9 @@ void site_resume(struct site *site)
 	site->dropbox = dropbox_open(site, &fault);
 	if (!site->dropbox || notices_watch(site, &fault) < 0)
 		log_error("watch-failed", "the drop boxes can't be watched: %s", fault.text);
+	site->watched = watched_open(site, &fault);
+	if (!site->watched)
+		log_error("watch-failed", "%s", fault.text);
 	review_all(site);
 }
 
@@ -294,6 +300,8 @@ static void on_certificate_changed(struct certificate *c)
 	incidents_review(c);
 	if (c->site->dropbox)
 		dropbox_review(c->site->dropbox, c);
+	if (c->site->watched)
+		watched_review(c->site->watched, c);
 }
 
 static int start(struct site *site, struct fault *fault)

@@ -20,6 +20,7 @@ struct dropbox;
 struct incident;
 struct intake_set;
 struct transaction;
+struct watched;
 
 /* Open folders of STATE (CONTRACT "Files"). */
 struct site_folders {
@@ -52,6 +53,7 @@ struct site {
 	struct intake_set **sets; /* being identified, proved or swapped */
 	size_t nsets;
 	struct dropbox *dropbox;
+	struct watched *watched;
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;
 	struct control *control;

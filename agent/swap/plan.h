@@ -1,6 +1,17 @@
 /* The state table of the swap (docs/architecture.md has it as a picture): a pure function. The caller brings the facts
- * in struct txn up to date, says what happened, journals the step that it gets, durably, and only then acts. Each act
- * can be repeated. tests/sim/ runs this very function through every interleaving of crashes, failures and strangers. */
+ * in struct txn up to date, says what happened, journals the step that it gets together with the facts, durably, and
+ * only then acts. Each act can be repeated. tests/sim/ runs this very function through every interleaving of crashes,
+ * failures and strangers. What that search takes for granted of the caller:
+ * - A last look and the journal of the final state that follows from it are one turn of the loop.
+ * - EXCHANGE and EXCHANGE_BACK run in the turn that journalled their state: no notice comes in between. What comes out
+ *   must be what was put in last, also when a stranger's pair is given back: else it is newer, and is given back in
+ *   turn. A stranger's link under the other name is never removed.
+ * - Where a step leaves a state whose act still runs (PREFLIGHT, PROBE_*, WAIT, LOOK_SERVERS; a notice does that), the
+ *   act is dropped and its end is not reported. RELOAD and START are never left.
+ * - Every look at the disk, first of all the one before RECOVER, ends an exchange that a crash or an error cut off
+ *   before its look; if it can't: TXN_EVENT_FAILED. Before RECOVER every wire becomes TXN_WIRE_UNKNOWN.
+ * - STAGED has no act: once all queues are held, the caller says DONE. AWAITING gave the queues back: they are taken
+ *   again before any other act. */
 #ifndef SWAP_PLAN_H
 #define SWAP_PLAN_H
 #include "swap/state.h"

@@ -27,8 +27,9 @@ from authority import Authority
 from processes import Late, command_of, end, left_behind, run as run_program, wait_gone, wait_until
 from webserver import Apache, Nginx
 
-PROGRAMS = pathlib.Path(os.environ.get("CERTSWAP_PROGRAMS", "build/demo/agent")).absolute()
-FOLDER = pathlib.Path(os.environ.get("CERTSWAP_E2E_FOLDER", "build/run")).absolute()
+BUILD = pathlib.Path(__file__).resolve().parents[2] / "build"
+PROGRAMS = pathlib.Path(os.environ.get("CERTSWAP_PROGRAMS", BUILD / "demo/agent"))
+FOLDER = pathlib.Path(os.environ.get("CERTSWAP_E2E_FOLDER", BUILD / "run"))
 SOCKET_PATH_MAX = 107  # sun_path of unix(7) without its NUL
 
 

@@ -88,7 +88,7 @@ class Intake(Case):
             pair = run.ca.issue(run.names)
             password = pair.file("other", "something else\n")
             done = run.agent.ctl("submit", "--name", "shop", "--password-file", password, pair.p12("Kennwort 4711"))
-            self.assertExit(done, 1, "KEY_ENCRYPTED")
+            self.assertExit(done, 1, "no password opened", "--password-file")
             self.assertNotIn("something else", done.stdout + done.stderr)
             self.assertTrue(run.serves(first))
 

@@ -29,6 +29,10 @@ const char *const mutant_name[MUTANTS] = {
 	[MUTANT_NOTICE_IGNORED] = "a notice on the new pair is ignored",
 	[MUTANT_BLIND_ROLLBACK_TO_REFUSED] = "STUCK is never chosen over a refused pair",
 	[MUTANT_GIVES_UP] = "after the reload it goes back at once",
+	[MUTANT_LEAVES_DEAD] = "undone although a server is dead",
+	[MUTANT_DISCARDS_HALF] = "a failed exchange discards what is half in",
+	[MUTANT_STRANGER_ENDS_ALL] = "a stranger at one certificate ends the batch at once",
+	[MUTANT_STANDS_STILL] = "a dead server is waited for",
 };
 
 struct facts {
@@ -75,6 +79,35 @@ static void blind_the_plan(enum mutant mutant, struct txn *txn)
 	}
 }
 
+/* Where the mutant goes instead of `to`. */
+static enum txn_state mutate(enum mutant mutant, const struct txn *txn, enum txn_event event, enum txn_state to)
+{
+	bool recovers = event == TXN_EVENT_RECOVER, done = event == TXN_EVENT_DONE;
+	enum txn_state at = txn->state;
+	if (mutant == MUTANT_NO_PROBE_AFTER_RESTORE && at == TXN_ROLLING_BACK && done)
+		return TXN_ROLLED_BACK;
+	if (mutant == MUTANT_RELOAD_AGAIN && at == TXN_RELOADING && recovers)
+		return TXN_RELOADING;
+	if (mutant == MUTANT_FIRST_SERVER_COMMITS && at == TXN_VERIFYING && done && txn->nservers > 1 &&
+	    some_server_turned(txn))
+		return TXN_COMMITTED;
+	if (mutant == MUTANT_NO_START && to == TXN_RB_STARTING)
+		return TXN_STUCK;
+	if (mutant == MUTANT_BLIND_ROLLBACK_TO_REFUSED && to == TXN_STUCK && at == TXN_VERIFYING)
+		return TXN_ROLLING_BACK;
+	if (mutant == MUTANT_GIVES_UP && at == TXN_RELOADING && done)
+		return TXN_ROLLING_BACK;
+	if (mutant == MUTANT_LEAVES_DEAD && to == TXN_RB_STARTING)
+		return TXN_ROLLED_BACK;
+	if (mutant == MUTANT_DISCARDS_HALF && at == TXN_INSTALLING && event == TXN_EVENT_FAILED)
+		return TXN_DISCARDED;
+	if (mutant == MUTANT_STRANGER_ENDS_ALL && at == TXN_INSTALLING && done && to == TXN_ROLLING_BACK)
+		return TXN_FOREIGN;
+	if (mutant == MUTANT_STANDS_STILL && to == TXN_RB_STARTING)
+		return TXN_RB_VERIFYING;
+	return to;
+}
+
 struct plan_step rules_next(const struct kind *kind, enum mutant mutant, const struct world *world,
 			    enum txn_event event)
 {
@@ -82,22 +115,12 @@ struct plan_step rules_next(const struct kind *kind, enum mutant mutant, const s
 	facts_from(kind, world, &f);
 	blind_the_plan(mutant, &f.txn);
 	struct plan_step step = plan_next(&f.txn, event);
-	bool recovers = event == TXN_EVENT_RECOVER, done = event == TXN_EVENT_DONE;
-	if (mutant == MUTANT_NO_PROBE_AFTER_RESTORE && f.txn.state == TXN_ROLLING_BACK && done)
-		step.state = TXN_ROLLED_BACK;
-	if (mutant == MUTANT_RELOAD_AGAIN && f.txn.state == TXN_RELOADING && recovers)
-		step.state = TXN_RELOADING;
-	if (mutant == MUTANT_FIRST_SERVER_COMMITS && f.txn.state == TXN_VERIFYING && done && kind->servers > 1 &&
-	    some_server_turned(&f.txn))
-		step.state = TXN_COMMITTED;
-	if (mutant == MUTANT_NO_START && step.state == TXN_RB_STARTING)
-		step.state = TXN_STUCK;
-	if (mutant == MUTANT_CRASH_COSTS_TRIES && recovers)
+	enum txn_state to = mutate(mutant, &f.txn, event, step.state);
+	if (mutant == MUTANT_STANDS_STILL && to != step.state)
+		step.tries_left++;
+	step.state = to;
+	if (mutant == MUTANT_CRASH_COSTS_TRIES && event == TXN_EVENT_RECOVER)
 		step.tries_left = world->tries;
-	if (mutant == MUTANT_BLIND_ROLLBACK_TO_REFUSED && step.state == TXN_STUCK && f.txn.state == TXN_VERIFYING)
-		step.state = TXN_ROLLING_BACK;
-	if (mutant == MUTANT_GIVES_UP && f.txn.state == TXN_RELOADING && done)
-		step.state = TXN_ROLLING_BACK;
 	return step;
 }
 

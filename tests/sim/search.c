@@ -159,7 +159,10 @@ static unsigned int run(struct search *s, bool stop_early)
 			if (s->wrong[k])
 				i = s->n;
 	}
-	if (!stop_early)
+	bool any = false;
+	for (unsigned k = 0; k < WRONGS; k++)
+		any |= s->wrong[k] > 0;
+	if (!stop_early || !any) /* else the graph is not whole */
 		find_dead_ends(s);
 	for (unsigned k = 0; k < WRONGS; k++)
 		kinds_of_wrong += s->wrong[k] > 0;

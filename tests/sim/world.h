@@ -74,7 +74,7 @@ enum wrong {
 };
 extern const char *const wrong_name[WRONGS];
 
-/* Rules that can be switched off, to see that the search misses them. */
+/* Rules that can be left out, to see that the search notices. */
 enum mutant {
 	MUTANT_NONE,
 	MUTANT_NO_PROBE_AFTER_RESTORE,
@@ -89,6 +89,10 @@ enum mutant {
 	MUTANT_NOTICE_IGNORED,
 	MUTANT_BLIND_ROLLBACK_TO_REFUSED,
 	MUTANT_GIVES_UP,
+	MUTANT_LEAVES_DEAD,
+	MUTANT_DISCARDS_HALF,
+	MUTANT_STRANGER_ENDS_ALL,
+	MUTANT_STANDS_STILL,
 	MUTANTS
 };
 extern const char *const mutant_name[MUTANTS];

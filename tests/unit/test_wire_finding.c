@@ -54,7 +54,7 @@ Test(wire_finding, text_is_cut_and_harmless)
 	struct findings f = {0};
 	char text[3000];
 	memset(text, 'x', sizeof text);
-	memcpy(text + 995, "\xc3\xa4\xc3\xa4", 4);
+	memcpy(text + 996, "\xc3\xa4\xc3\xa4", 4);
 	text[sizeof text - 1] = '\0';
 	findings_add(&f, FINDING_EXPIRED, FINDING_BLOCK, "%s", text);
 	findings_add(&f, FINDING_EXPIRED, FINDING_BLOCK, "%s", "a\033[2Jb\n");

@@ -17,6 +17,10 @@
 
 #include "base/memory.h"
 
+/* Pairs live as long as the test's process. */
+static struct pair made[16];
+static size_t nmade;
+
 struct pair help_pair(const char *key_type, int64_t valid_for_s)
 {
 	struct pair p = {.cert = X509_new()};
@@ -36,6 +40,8 @@ struct pair help_pair(const char *key_type, int64_t valid_for_s)
 	p.spki = hash_bytes(spki, (size_t)spki_len);
 	OPENSSL_free(der);
 	OPENSSL_free(spki);
+	cr_assert(nmade < ARRAY_SIZE(made));
+	made[nmade++] = p;
 	return p;
 }
 

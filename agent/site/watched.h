@@ -1,0 +1,15 @@
+/* Folders that somebody else fills (`watch` in the configuration: an ACME client's). Only read, links followed: certbot
+ * turns its links one by one, lego writes in place, dehydrated's links carry a date. Whatever the order, nothing
+ * happens until a leaf and its key are both there; what was refused or rolled back is remembered by content and not
+ * tried again. Runs in certswapd. */
+#ifndef SITE_WATCHED_H
+#define SITE_WATCHED_H
+#include "site/certificate.h"
+
+struct watched; /* all watched folders of the site */
+/* Looks once, then at each change and every few minutes. NULL and fault when a folder can't be watched. */
+struct watched *watched_open(struct site *site, struct fault *fault);
+/* A swap of the certificate has ended: what its folders hold is looked at again. */
+void watched_review(struct watched *watched, const struct certificate *c);
+void watched_close(struct watched *watched);
+#endif
