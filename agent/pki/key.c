@@ -1,5 +1,6 @@
 #include "pki/key.h"
 
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
@@ -12,29 +13,36 @@
 #define ROUNDS_WHY  "its password encryption asks for more rounds than anybody needs"
 #define MISSING_WHY "it is encrypted with an old cipher that OpenSSL here lacks; export it again with AES"
 
-EVP_PKEY *key_from_p8(const PKCS8_PRIV_KEY_INFO *p8)
-{
-	EVP_PKEY *key = p8 ? EVP_PKCS82PKEY(p8) : NULL;
-	ERR_clear_error();
-	return key;
-}
+/* The two kinds of key that nearly all certificates have, in the forms that they come in. OpenSSL looks through all its
+ * decoders whenever it builds a context, which takes ten times as long as the decoding: so the contexts are kept. */
+enum kept { KEPT_RSA, KEPT_EC, KEPT_PKCS1, KEPT_SEC1, KEPTS };
+static const struct {
+	const char *type, *structure;
+} kept_form[] = {
+	[KEPT_RSA] = {"RSA", "PrivateKeyInfo"},
+	[KEPT_EC] = {"EC", "PrivateKeyInfo"},
+	[KEPT_PKCS1] = {"RSA", "type-specific"},
+	[KEPT_SEC1] = {"EC", "type-specific"},
+};
+_Static_assert(ARRAY_SIZE(kept_form) == KEPTS, "each kept decoder has its form");
 
-EVP_PKEY *key_from_pkcs8(const uint8_t *der, size_t len)
-{
-	const unsigned char *at = der;
-	PKCS8_PRIV_KEY_INFO *p8 = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)len);
-	EVP_PKEY *key = at == der + len ? key_from_p8(p8) : NULL;
-	PKCS8_PRIV_KEY_INFO_free(p8);
-	ERR_clear_error();
-	return key;
-}
+static struct {
+	OSSL_DECODER_CTX *ctx;
+	EVP_PKEY *key; /* where ctx puts what it decoded */
+} kept[KEPTS];
 
-/* The type is told: trying them all costs three times as much. */
-static EVP_PKEY *from_typed(int type, const uint8_t *der, size_t len)
+static EVP_PKEY *decode(enum kept i, const uint8_t *der, size_t len)
 {
+	if (!kept[i].ctx)
+		kept[i].ctx = OSSL_DECODER_CTX_new_for_pkey(&kept[i].key, "DER", kept_form[i].structure,
+							    kept_form[i].type, OSSL_KEYMGMT_SELECT_ALL, NULL, NULL);
 	const unsigned char *at = der;
-	EVP_PKEY *key = d2i_PrivateKey(type, NULL, &at, (long)len);
-	if (key && (at != der + len || EVP_PKEY_get_base_id(key) != type)) {
+	size_t left = len;
+	kept[i].key = NULL;
+	bool good = kept[i].ctx && OSSL_DECODER_from_data(kept[i].ctx, &at, &left) == 1 && left == 0;
+	EVP_PKEY *key = kept[i].key;
+	kept[i].key = NULL;
+	if (!good) {
 		EVP_PKEY_free(key);
 		key = NULL;
 	}
@@ -42,14 +50,72 @@ static EVP_PKEY *from_typed(int type, const uint8_t *der, size_t len)
 	return key;
 }
 
+void key_init(void)
+{
+	static const uint8_t nothing[] = {0x30, 0x00};
+	for (int i = 0; i < KEPTS; i++)
+		EVP_PKEY_free(decode((enum kept)i, nothing, sizeof nothing));
+}
+
+void key_exit(void)
+{
+	for (int i = 0; i < KEPTS; i++) {
+		OSSL_DECODER_CTX_free(kept[i].ctx);
+		kept[i].ctx = NULL;
+	}
+}
+
+static EVP_PKEY *from_p8(const PKCS8_PRIV_KEY_INFO *p8, const uint8_t *der, size_t len)
+{
+	const ASN1_OBJECT *algorithm = NULL;
+	EVP_PKEY *key = NULL;
+	if (PKCS8_pkey_get0(&algorithm, NULL, NULL, NULL, p8) != 1)
+		return NULL;
+	int nid = OBJ_obj2nid(algorithm);
+	if (nid == EVP_PKEY_RSA || nid == EVP_PKEY_EC)
+		key = decode(nid == EVP_PKEY_RSA ? KEPT_RSA : KEPT_EC, der, len);
+	else
+		key = EVP_PKCS82PKEY(p8);
+	ERR_clear_error();
+	return key;
+}
+
+EVP_PKEY *key_from_p8(const PKCS8_PRIV_KEY_INFO *p8)
+{
+	unsigned char *der = NULL;
+	int n = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &der) : 0;
+	EVP_PKEY *key = n > 0 ? from_p8(p8, der, (size_t)n) : NULL;
+	if (der)
+		OPENSSL_clear_free(der, (size_t)n);
+	return key;
+}
+
+EVP_PKEY *key_from_pkcs8(const uint8_t *der, size_t len)
+{
+	const unsigned char *at = der;
+	PKCS8_PRIV_KEY_INFO *p8 = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)len);
+	EVP_PKEY *key = p8 && at == der + len ? from_p8(p8, der, len) : NULL;
+	PKCS8_PRIV_KEY_INFO_free(p8);
+	ERR_clear_error();
+	return key;
+}
+
 EVP_PKEY *key_from_pkcs1(const uint8_t *der, size_t len)
 {
-	return from_typed(EVP_PKEY_RSA, der, len);
+	return decode(KEPT_PKCS1, der, len);
 }
 
 EVP_PKEY *key_from_sec1(const uint8_t *der, size_t len)
 {
-	return from_typed(EVP_PKEY_EC, der, len);
+	return decode(KEPT_SEC1, der, len);
+}
+
+static EVP_PKEY *from_dsa(const uint8_t *der, size_t len)
+{
+	const unsigned char *at = der;
+	EVP_PKEY *key = d2i_PrivateKey(EVP_PKEY_DSA, NULL, &at, (long)len);
+	ERR_clear_error();
+	return key;
 }
 
 bool key_rounds_sane(const X509_ALGOR *algorithm)
@@ -142,7 +208,7 @@ static EVP_PKEY *decrypt_legacy(const char *label, EVP_CIPHER_INFO *cipher, cons
 	else if (strcmp(label, "EC PRIVATE KEY") == 0)
 		key = key_from_sec1(copy, (size_t)n);
 	else
-		key = from_typed(EVP_PKEY_DSA, copy, (size_t)n);
+		key = from_dsa(copy, (size_t)n);
 	free_secret(copy, len);
 	ERR_clear_error();
 	return key;

@@ -13,6 +13,10 @@
 /* Password based encryption with more rounds than this is refused: it would only keep the worker busy. */
 #define KEY_ROUNDS_MAX 5000000
 
+/* Builds what reading keys needs, and frees it again (for leak checks; a worker just ends). Both may be left out. */
+void key_init(void);
+void key_exit(void);
+
 /* Each returns a key that the caller frees, or NULL where the bytes are not exactly that. */
 EVP_PKEY *key_from_pkcs8(const uint8_t *der, size_t len);
 EVP_PKEY *key_from_pkcs1(const uint8_t *der, size_t len); /* RSAPrivateKey (RFC 8017 A.1.2) */

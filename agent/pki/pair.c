@@ -10,9 +10,6 @@
 static const struct pool_key *find_key(const struct pool *pool, const struct pool_cert *cert)
 {
 	for (size_t i = 0; i < pool->nkeys; i++)
-		if (digest_equal(&pool->keys[i].spki, &cert->spki))
-			return &pool->keys[i];
-	for (size_t i = 0; i < pool->nkeys; i++) /* the same key, written in another way (compressed points ...) */
 		if (key_fits(pool->keys[i].key, cert->x509))
 			return &pool->keys[i];
 	return NULL;
@@ -83,12 +80,13 @@ static void judge_key(const struct pool *pool, const struct check_request *r, co
 	if (locked)
 		findings_add(f, FINDING_KEY_ENCRYPTED, FINDING_BLOCK,
 			     "The private key can't be read: file %u is an %s.", locked->file + 1U, locked->text);
-	else if (other)
+	else if (other) {
+		struct digest spki = key_spki(other->key);
 		findings_add(f, FINDING_PAIR_MISMATCH, FINDING_BLOCK,
 			     "The certificate was issued for another key: it holds the public key %.16s..., the key in "
 			     "file %u is %.16s... (%s).",
-			     digest_text(&leaf->spki, a), other->file + 1U, digest_text(&other->spki, b), other->text);
-	else
+			     digest_text(&leaf->spki, a), other->file + 1U, digest_text(&spki, b), other->text);
+	} else {
 		findings_add(
 			f, FINDING_KEY_MISSING, FINDING_BLOCK,
 			"There is no private key for the certificate (public key %.16s...), neither among the files "

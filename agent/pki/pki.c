@@ -8,6 +8,8 @@
 #include <openssl/ssl.h>
 #include <time.h>
 
+#include "pki/key.h"
+
 void pki_init(void)
 {
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS,
@@ -19,6 +21,7 @@ void pki_init(void)
 	unsigned char seed[16];
 	RAND_bytes(seed, sizeof seed);
 	OPENSSL_cleanse(seed, sizeof seed);
+	key_init();
 	tzset();                                 /* gmtime_r and timegm would read /etc/localtime at their first call */
 	SSL_CTX_free(SSL_CTX_new(TLS_method())); /* looks up every cipher, group and digest */
 	ERR_clear_error();

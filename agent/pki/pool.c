@@ -60,7 +60,7 @@ void pool_add_key(struct pool *p, uint16_t file, EVP_PKEY *key, const char *form
 	char *type = cert_key_type(key);
 	p->keys = xrealloc(p->keys, (p->nkeys + 1) * sizeof *p->keys);
 	p->keys[p->nkeys++] = (struct pool_key){
-		.key = key, .spki = key_spki(key), .file = file, .text = xasprintf("%s private key, %s", type, form)};
+		.key = key, .file = file, .text = xasprintf("%s private key, %s", type, form)};
 	free(type);
 }
 

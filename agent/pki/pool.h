@@ -22,8 +22,7 @@ struct pool_cert {
 	bool ca;
 };
 struct pool_key {
-	EVP_PKEY *key;
-	struct digest spki;
+	EVP_PKEY *key; /* key_spki is slow: not computed here */
 	uint16_t file;
 	char *text; /* for people: "ecdsa-p256 private key, SEC1" */
 };

@@ -20,6 +20,7 @@
 #include "site/dropbox.h"
 #include "site/incident.h"
 #include "site/notice.h"
+#include "site/patrol.h"
 #include "site/transaction.h"
 #include "site/watched.h"
 
@@ -115,6 +116,7 @@ static void tear_down(struct site *site)
 	jobs_close(site->jobs);
 	transactions_close(site);
 	watched_close(site->watched);
+	patrol_close(site->patrol);
 	dropbox_close(site->dropbox);
 	incidents_close(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
@@ -129,6 +131,7 @@ static void tear_down(struct site *site)
 	site->watcher = NULL;
 	site->dropbox = NULL;
 	site->watched = NULL;
+	site->patrol = NULL;
 }
 
 static int make_servers(struct site *site)
@@ -206,6 +209,7 @@ void site_resume(struct site *site)
 	site->watched = watched_open(site, &fault);
 	if (!site->watched)
 		log_error("watch-failed", "%s", fault.text);
+	site->patrol = patrol_start(site);
 	review_all(site);
 }
 

@@ -26,6 +26,7 @@ struct places_round {
 		size_t first, n;
 	} * jobs;
 	size_t njobs, left;
+	size_t nplaces;          /* the journal may be gone when the round closes */
 	struct probe_seen *seen; /* one for each place; moved out of the replies */
 	bool *asked;
 	struct fault fault;  /* of a worker */
@@ -269,6 +270,7 @@ struct places_round *places_look(struct site *site, struct journal *j, struct ce
 	struct places_round *round = xcalloc(1, sizeof *round);
 	*round = (struct places_round){.site = site, .journal = j, .goal = goal, .cb = cb, .data = data};
 	round->certificates = xmemdup(certificates, j->txn.ncertificates * sizeof(*certificates));
+	round->nplaces = j->nplaces;
 	round->seen = xcalloc(j->nplaces, sizeof *round->seen);
 	round->asked = xcalloc(j->nplaces, sizeof *round->asked);
 	size_t asked = 0;
@@ -296,7 +298,7 @@ void places_close(struct places_round *round)
 	for (size_t i = 0; i < round->njobs; i++)
 		if (round->jobs[i].job)
 			job_close(round->jobs[i].job);
-	for (size_t i = 0; round->seen && i < round->journal->nplaces; i++) {
+	for (size_t i = 0; round->seen && i < round->nplaces; i++) {
 		free(round->seen[i].serial);
 		free(round->seen[i].text);
 	}

@@ -19,6 +19,7 @@ struct control;
 struct dropbox;
 struct incident;
 struct intake_set;
+struct patrol;
 struct transaction;
 struct watched;
 
@@ -54,6 +55,7 @@ struct site {
 	size_t nsets;
 	struct dropbox *dropbox;
 	struct watched *watched;
+	struct patrol *patrol;
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;
 	struct control *control;

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "pki/cert.h"
+#include "pki/key.h"
 #include "pki/pool.h"
 #include "wire/identify.h"
 #include "worker/input.h"
@@ -59,7 +60,7 @@ static void describe(const struct pool *p, struct identify_reply *r)
 	for (size_t i = 0; i < p->ncerts; i++)
 		add_cert(r, &p->certs[i]);
 	for (size_t i = 0; i < p->nkeys; i++)
-		add(r, OBJECT_KEY, p->keys[i].file, xstrdup(p->keys[i].text))->spki = p->keys[i].spki;
+		add(r, OBJECT_KEY, p->keys[i].file, xstrdup(p->keys[i].text))->spki = key_spki(p->keys[i].key);
 	for (size_t i = 0; i < p->nothers; i++)
 		add_other(r, &p->others[i]);
 }

@@ -1,0 +1,88 @@
+#include "site/patrol.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "site/places.h"
+
+struct beat {
+	struct certificate *certificate;
+	struct timer *timer;
+	struct journal *journal; /* of this look only; never saved */
+	struct places_round *round;
+	bool differed; /* said once */
+};
+
+struct patrol {
+	struct beat *beats;
+	size_t n;
+};
+
+/* Places that answer, but with another certificate than the live one. */
+static size_t count_others(const struct certificate *c, const char **ret_endpoint)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < c->nserved; i++) {
+		const struct served *s = &c->served[i];
+		if (digest_is_zero(&s->sha256) || digest_equal(&s->sha256, &c->live.sha256))
+			continue;
+		*ret_endpoint = s->endpoint;
+		n++;
+	}
+	return n;
+}
+
+static void on_look(const struct places_verdict *verdict, void *data)
+{
+	struct beat *b = data;
+	struct certificate *c = b->certificate;
+	const char *endpoint = "";
+	(void)verdict; /* a baseline judges nothing */
+	b->round = NULL;
+	journal_free(b->journal);
+	b->journal = NULL;
+	size_t others = c->live.number && !c->swapping ? count_others(c, &endpoint) : 0;
+	if (others && !b->differed)
+		log_warning("not-served", "%s: %zu of %zu places show another certificate than the live one, %s first",
+			    c->settings->name, others, c->nserved, endpoint);
+	b->differed = others > 0;
+}
+
+static void look(void *data)
+{
+	struct beat *b = data;
+	struct certificate *c = b->certificate;
+	if (b->round || c->swapping || !c->settings->probe.n)
+		return; /* a swap looks for itself */
+	b->journal = journal_new(0, 1, 0);
+	places_list(b->journal, &c);
+	b->round = places_look(c->site, b->journal, &c, PLACES_BASELINE, 0, on_look, b);
+}
+
+struct patrol *patrol_start(struct site *site)
+{
+	struct patrol *p = xcalloc(1, sizeof *p);
+	p->n = site->ncertificates;
+	p->beats = xcalloc(p->n, sizeof *p->beats);
+	for (size_t i = 0; i < p->n; i++) {
+		struct beat *b = &p->beats[i];
+		b->certificate = site->certificates[i];
+		b->timer = timer_repeat(site->loop, 0, b->certificate->settings->check_interval_ms, look, b);
+	}
+	return p;
+}
+
+void patrol_close(struct patrol *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->n; i++) {
+		timer_close(p->beats[i].timer);
+		places_close(p->beats[i].round);
+		journal_free(p->beats[i].journal);
+	}
+	free(p->beats);
+	free(p);
+}
