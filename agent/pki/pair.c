@@ -77,10 +77,10 @@ static void judge_key(const struct pool *pool, const struct check_request *r, co
 	char a[DIGEST_HEX], b[DIGEST_HEX];
 	const struct pool_other *locked = first_locked(pool);
 	const struct pool_key *other = first_submitted(pool, r);
-	if (locked)
-		findings_add(f, FINDING_KEY_ENCRYPTED, FINDING_BLOCK,
-			     "The private key can't be read: file %u is an %s.", locked->file + 1U, locked->text);
-	else if (other) {
+	if (locked) {
+		findings_add(f, FINDING_KEY_ENCRYPTED, FINDING_BLOCK, "The private key can't be read: file %u: %s.",
+			     locked->file + 1U, locked->text);
+	} else if (other) {
 		struct digest spki = key_spki(other->key);
 		findings_add(f, FINDING_PAIR_MISMATCH, FINDING_BLOCK,
 			     "The certificate was issued for another key: it holds the public key %.16s..., the key in "
@@ -92,6 +92,7 @@ static void judge_key(const struct pool *pool, const struct check_request *r, co
 			"There is no private key for the certificate (public key %.16s...), neither among the files "
 			"nor among the keys kept here.",
 			digest_text(&leaf->spki, a));
+	}
 }
 
 static void judge_leaf(const struct pool *pool, const struct check_request *r, struct findings *f)
@@ -102,8 +103,8 @@ static void judge_leaf(const struct pool *pool, const struct check_request *r, s
 	for (size_t i = 0; i < pool->ncerts; i++)
 		certs += r->roles[pool->certs[i].file] == CHECK_SUBMITTED;
 	if (locked)
-		findings_add(f, FINDING_KEY_ENCRYPTED, FINDING_BLOCK,
-			     "No server certificate can be read: file %u is an %s.", locked->file + 1U, locked->text);
+		findings_add(f, FINDING_KEY_ENCRYPTED, FINDING_BLOCK, "No server certificate can be read: file %u: %s.",
+			     locked->file + 1U, locked->text);
 	else if (!digest_is_zero(&r->leaf))
 		findings_add(f, FINDING_UNREADABLE, FINDING_BLOCK, "The certificate %.16s... is not in the files.",
 			     digest_text(&r->leaf, hex));

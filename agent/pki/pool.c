@@ -59,8 +59,8 @@ void pool_add_key(struct pool *p, uint16_t file, EVP_PKEY *key, const char *form
 	}
 	char *type = cert_key_type(key);
 	p->keys = xrealloc(p->keys, (p->nkeys + 1) * sizeof *p->keys);
-	p->keys[p->nkeys++] = (struct pool_key){
-		.key = key, .file = file, .text = xasprintf("%s private key, %s", type, form)};
+	p->keys[p->nkeys++] =
+		(struct pool_key){.key = key, .file = file, .text = xasprintf("%s private key, %s", type, form)};
 	free(type);
 }
 

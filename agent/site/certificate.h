@@ -38,6 +38,7 @@ struct certificate {
 	bool swapping;                   /* the transaction is at work (not AWAITING, not STUCK) */
 	struct {
 		unsigned int number; /* a proved generation that waits for its transaction; 0: none */
+		unsigned int batch;  /* goes only together with those of the same batch; 0: with any */
 		swap_done_cb cb;
 		void *data;
 	} ready;

@@ -155,7 +155,7 @@ static void settle_certificate(struct transaction *t, size_t i)
 			c->ready.number = new;
 		return;
 	}
-	if (c->live.number != new && c->standby.number != new)
+	if (c->live.number != new && c->standby.number != new && c->ready.number != new)
 		(void)store_remove(c->folder, new, NULL); /* the next prune takes what can't be removed now */
 	(void)store_prune(c->folder, GENERATIONS_KEPT, NULL);
 }
@@ -175,6 +175,30 @@ static void stay_stuck(struct transaction *t)
 
 static void start_ready_after(struct site *site, int64_t ms);
 
+/* A batch that went back is tried again in two halves, until the one that is to blame stands alone. */
+static void halve(struct transaction *t)
+{
+	audit_write(t->site->audit, "batch-halved", NULL, json_pack("{sI}", "transaction", (json_int_t)t->journal->id),
+		    "%zu certificates went back together (%s); they are tried again in two halves", count(t),
+		    t->journal->reason);
+	for (size_t i = 0; i < count(t); i++) {
+		struct certificate *c = t->certificates[i];
+		if (c->ready.number) /* something newer came in the meantime */
+			continue;
+		c->ready.number = t->journal->certificates[i].new_number;
+		c->ready.batch = 2 * t->journal->id + (i >= count(t) / 2);
+		c->ready.cb = t->callbacks[i];
+		c->ready.data = t->data[i];
+		t->callbacks[i] = NULL;
+	}
+}
+
+static bool is_to_be_halved(const struct transaction *t)
+{
+	enum txn_state state = t->journal->txn.state;
+	return count(t) > 1 && (state == TXN_ROLLED_BACK || state == TXN_DISCARDED);
+}
+
 static void end(struct transaction *t)
 {
 	struct site *site = t->site;
@@ -186,6 +210,8 @@ static void end(struct transaction *t)
 	if (state == TXN_STUCK)
 		return stay_stuck(t);
 	forget(t);
+	if (is_to_be_halved(t))
+		halve(t);
 	for (size_t i = 0; i < count(t); i++) {
 		record_end(t, i);
 		settle_certificate(t, i);
@@ -376,7 +402,7 @@ static void take_ready(struct transaction *t, size_t i, struct certificate *c)
 		jc->new_sha256 = meta.sha256;
 	meta_done(&meta);
 	t->journal->txn.certificates[i].first = !c->live.number;
-	c->ready.number = 0;
+	c->ready.number = c->ready.batch = 0;
 	c->ready.cb = NULL;
 }
 
@@ -388,7 +414,8 @@ static void begin(struct site *site, struct certificate *first)
 	size_t n = 0;
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
-		if (c->ready.number && is_free(c) && same_servers(first, c) && !c->live.number == !first->live.number)
+		if (c->ready.number && is_free(c) && same_servers(first, c) && !c->live.number == !first->live.number &&
+		    c->ready.batch == first->ready.batch)
 			together[n++] = c;
 	}
 	const struct words *servers = &first->settings->servers;
@@ -438,6 +465,7 @@ int transaction_stage(struct certificate *c, unsigned int number, swap_done_cb c
 	if (c->ready.number && c->ready.cb)
 		c->ready.cb(c, TXN_DISCARDED, "a newer pair took its place before it was swapped in", c->ready.data);
 	c->ready.number = number;
+	c->ready.batch = 0;
 	c->ready.cb = cb;
 	c->ready.data = data;
 	start_ready_after(c->site, 0);
