@@ -1,4 +1,6 @@
 /* certswap-exec [--cwd DIR] [--new-session] [--timeout MS] -- PROGRAM [ARGUMENT...]
+ * certswap-exec --rehearse ... (agent/rehearse.h; for the hooks)
+ *
  * Starts a hook or command in a process group of its own (Apache signals its whole group at a graceful: nothing of ours
  * may be in it), with no descriptor above 2, no signal ignored or blocked, no word of the service manager's to the
  * daemon, no core dump, no protection from the OOM killer. Who called it enforces the time and kills the group;
@@ -20,10 +22,12 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "rehearse.h"
 
 #define EXIT_USAGE   2
 #define EXIT_TIME    124
 #define EXIT_NOTHING 127
+#define REHEARSE_MS  10000
 
 /* What the service manager or a shell meant for the daemon alone, and what would change the code of every program. */
 static const char *const not_inherited[] = {
@@ -50,8 +54,45 @@ struct options {
 	const char *folder;
 	bool new_session;
 	int64_t timeout_ms; /* 0: none here */
+	bool rehearse;
+	struct rehearsal rehearsal;
 	char **argv;
 };
+
+static bool parse_number(const char *s, int64_t *ret)
+{
+	char *end;
+	errno = 0;
+	*ret = strtoll(s, &end, 10);
+	return !errno && end != s && !*end && *ret > 0;
+}
+
+/* An option of --rehearse and its value. */
+static bool parse_rehearsal(const char *name, const char *value, struct rehearsal *r)
+{
+	int64_t number;
+	if (strcmp(name, "--candidate") == 0)
+		r->candidate = value;
+	else if (strcmp(name, "--live") == 0)
+		r->live = value;
+	else if (strcmp(name, "--private") == 0)
+		words_add(&r->folders, value);
+	else if (strcmp(name, "--logs") == 0)
+		words_add(&r->logs, value);
+	else if (strcmp(name, "--pidfile") == 0)
+		r->pidfile = value;
+	else if (strcmp(name, "--error-log") == 0)
+		r->error_log = value;
+	else if (strcmp(name, "--server-name") == 0)
+		r->server_name = value;
+	else if (strcmp(name, "--expect") == 0)
+		return digest_parse(value, &r->expect) == 0;
+	else if (strcmp(name, "--as-process") == 0 && parse_number(value, &number))
+		r->server = (pid_t)number;
+	else
+		return false;
+	return true;
+}
 
 static bool parse(int argc, char **argv, struct options *o)
 {
@@ -59,16 +100,18 @@ static bool parse(int argc, char **argv, struct options *o)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--") == 0) {
 			o->argv = argv + i + 1;
-			return i + 1 < argc;
+			return i + 1 < argc && (!o->rehearsal.candidate || o->rehearsal.live);
 		} else if (strcmp(argv[i], "--new-session") == 0) {
 			o->new_session = true;
 		} else if (strcmp(argv[i], "--cwd") == 0 && i + 1 < argc) {
 			o->folder = argv[++i];
 		} else if (strcmp(argv[i], "--timeout") == 0 && i + 1 < argc) {
-			char *end;
-			o->timeout_ms = strtoll(argv[++i], &end, 10);
-			if (*end || o->timeout_ms <= 0)
+			if (!parse_number(argv[++i], &o->timeout_ms))
 				return false;
+		} else if (strcmp(argv[i], "--rehearse") == 0) {
+			o->rehearse = true;
+		} else if (o->rehearse && i + 1 < argc && parse_rehearsal(argv[i], argv[i + 1], &o->rehearsal)) {
+			i++;
 		} else {
 			return false;
 		}
@@ -103,6 +146,16 @@ static void clean_environment(void)
 	setenv("LC_ALL", "C.UTF-8", 0);
 }
 
+/* The path of a program beside this one. The caller frees. */
+static char *beside(const char *name)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	path[n > 0 ? n : 0] = '\0';
+	char *slash = strrchr(path, '/');
+	return xasprintf("%.*s/%s", slash ? (int)(slash - path) : 0, path, name);
+}
+
 /* A protected daemon's children are not to be protected. Raising the score needs no right. */
 static void reset_oom_score(void)
 {
@@ -117,7 +170,8 @@ static void reset_oom_score(void)
 	close(fd);
 }
 
-static _Noreturn void become(const struct options *o)
+/* What every program started here gets. */
+static void settle(const struct options *o)
 {
 	/* fails where it leads a group already: then it has its own */
 	if (o->new_session ? setsid() < 0 : setpgid(0, 0) < 0)
@@ -127,8 +181,15 @@ static _Noreturn void become(const struct options *o)
 	clean_environment();
 	reset_oom_score();
 	umask(022);
-	struct rlimit none = {0, 0};
+	const struct rlimit none = {0, 0};
 	setrlimit(RLIMIT_CORE, &none);
+}
+
+static _Noreturn void become(const struct options *o)
+{
+	settle(o);
+	AUTO_FREE char *self = beside("certswap-exec");
+	setenv("CERTSWAP_EXEC", self, 1); /* for hooks that rehearse */
 	if (o->folder && chdir(o->folder)) {
 		fprintf(stderr, "certswap-exec: folder %s: %s\n", o->folder, strerror(errno));
 		exit(EXIT_NOTHING);
@@ -178,6 +239,14 @@ int main(int argc, char **argv)
 		      "[ARGUMENT...]\n",
 		      stderr);
 		return EXIT_USAGE;
+	}
+	if (o.rehearse) {
+		settle(&o);
+		AUTO_FREE char *worker = beside("certswap-worker");
+		o.rehearsal.worker = worker;
+		o.rehearsal.timeout_ms = o.timeout_ms ? o.timeout_ms : REHEARSE_MS;
+		o.rehearsal.argv = o.argv;
+		return rehearse_run(&o.rehearsal);
 	}
 	if (!o.timeout_ms)
 		become(&o);

@@ -162,8 +162,8 @@ static void print_certificate(struct ctl *ctl, const struct check_reply *r)
 	if (digest_is_zero(&r->sha256))
 		return;
 	AUTO_FREE char *names = words_join(&r->names, ", ");
-	fprintf(ctl->out, "Names    %s\n", text_printable(names));
-	fprintf(ctl->out, "Issuer   %s\n", text_printable(r->issuer));
+	print_wrapped(ctl->out, "Names    ", 9, names);
+	print_wrapped(ctl->out, "Issuer   ", 9, r->issuer);
 	fprintf(ctl->out, "Serial   %s\n", text_printable(r->serial));
 	fprintf(ctl->out, "SHA-256  %s\n", digest_text(&r->sha256, hex));
 	fprintf(ctl->out, "Key      %s, SPKI SHA-256 %s\n", text_printable(r->key_type), digest_text(&r->spki, hex));
@@ -178,15 +178,29 @@ static void print_findings(struct ctl *ctl, const struct findings *f)
 		[FINDING_INFO] = COLOUR_DIM, [FINDING_WARN] = COLOUR_WARN, [FINDING_BLOCK] = COLOUR_BAD};
 	for (size_t i = 0; i < f->n; i++) {
 		enum colour c = colours[f->v[i].severity];
-		fprintf(ctl->out, "%s%-5s%s %s: %s\n", colour_on(c, ctl->colour), severity_name(f->v[i].severity),
-			colour_off(c, ctl->colour), finding_name(f->v[i].code), text_printable(f->v[i].text));
-		fprintf(ctl->out, "      -> %s\n", finding_what_to_do(f->v[i].code));
+		AUTO_FREE char *head =
+			xasprintf("%-5s %s: ", severity_name(f->v[i].severity), finding_name(f->v[i].code));
+		fputs(colour_on(c, ctl->colour), ctl->out);
+		print_wrapped(ctl->out, head, 6, f->v[i].text);
+		fputs(colour_off(c, ctl->colour), ctl->out);
+		print_wrapped(ctl->out, "      -> ", 9, finding_what_to_do(f->v[i].code));
 	}
 }
 
-static void print_outcome(struct ctl *ctl, const struct outcome *o)
+/* Findings name files by their number. */
+static void print_files(struct ctl *ctl, const struct inputs *in)
+{
+	struct text list = {0};
+	for (size_t i = 0; i < in->n; i++)
+		text_add(&list, "%s%zu: %s", i ? ", " : "", i + 1, in->labels[i]);
+	print_wrapped(ctl->out, "Files    ", 9, list.s);
+	text_done(&list);
+}
+
+static void print_outcome(struct ctl *ctl, const struct inputs *in, const struct outcome *o)
 {
 	size_t blocks = 0;
+	print_files(ctl, in);
 	print_certificate(ctl, &o->reply);
 	print_findings(ctl, &o->reply.findings);
 	for (size_t i = 0; i < o->reply.findings.n; i++)
@@ -246,7 +260,7 @@ static int check_files(struct ctl *ctl, const struct args *a, struct inputs *in,
 	if (args_has(a, OPTION_JSON))
 		print_outcome_json(ctl, &o);
 	else
-		print_outcome(ctl, &o);
+		print_outcome(ctl, in, &o);
 	status = findings_block(&o.reply.findings) ? CTL_FAILED : CTL_DONE;
 	check_reply_done(&o.reply);
 	return status;

@@ -39,11 +39,14 @@ static void list_text(struct ctl *ctl, const struct denied *d)
 		char hex[DIGEST_HEX], since[32];
 		const struct denial *v = &d->v[i];
 		fprintf(ctl->out, "%-11s %s\n", v->is_key ? "key" : "certificate", digest_text(&v->digest, hex));
-		fprintf(ctl->out, "            since %s, %s", text_from_time(v->since, since),
-			v->confirmed ? "confirmed" : "provisional");
+		struct text words = {0};
+		text_add(&words, "since %s, %s", text_from_time(v->since, since),
+			 v->confirmed ? "confirmed" : "provisional");
 		if (v->incident)
-			fprintf(ctl->out, ", incident %u", v->incident);
-		fprintf(ctl->out, ": %s\n", text_printable(v->reason));
+			text_add(&words, ", incident %u", v->incident);
+		text_add(&words, ": %s", v->reason);
+		print_wrapped(ctl->out, "            ", 12, words.s);
+		text_done(&words);
 	}
 }
 

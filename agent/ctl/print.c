@@ -68,6 +68,26 @@ static size_t width_of(const char *s)
 	return n;
 }
 
+void print_wrapped(FILE *out, const char *before, int indent, const char *text)
+{
+	AUTO_FREE char *copy = text_printable(xstrdup(text));
+	char *save = NULL;
+	size_t at = width_of(before);
+	bool first = true; /* of its line */
+	fputs(before, out);
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		if (!first && at + 1 + width_of(word) > PRINT_WIDTH) {
+			fprintf(out, "\n%*s", indent, "");
+			at = (size_t)indent;
+			first = true;
+		}
+		fprintf(out, "%s%s", first ? "" : " ", word);
+		at += width_of(word) + !first;
+		first = false;
+	}
+	fputc('\n', out);
+}
+
 /* Cuts to `max` characters; ".." at the end shows it. */
 static void shorten(char *s, size_t max)
 {

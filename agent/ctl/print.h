@@ -16,6 +16,8 @@ const char *colour_off(enum colour c, bool use);
 
 /* Each line of text with `before` in front of the first one; control bytes become '?'; ends with a newline. */
 void print_text(FILE *out, const char *before, const char *text);
+/* "before" and text, broken between words at PRINT_WIDTH; further lines are indented. */
+void print_wrapped(FILE *out, const char *before, int indent, const char *text);
 /* A member that holds a string, without control bytes; `otherwise` where there is none. The caller frees. */
 char *print_member(const json_t *object, const char *key, const char *otherwise);
 /* Pretty JSON with a newline; nothing in it that a terminal takes for a command. NULL prints "null". */

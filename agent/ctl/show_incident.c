@@ -8,8 +8,8 @@
 
 void show_incidents(const json_t *list, int64_t now, FILE *out, bool colour)
 {
-	static const struct column columns[] = {{"ID", 6},      {"CERTIFICATE", 0}, {"CASE", 4},      {"REASON", 20},
-						{"OPENED", 20}, {"STAGE", 14},      {"TIME LEFT", 18}};
+	static const struct column columns[] = {{"ID", 6},      {"CERTIFICATE", 0}, {"CASE", 4},      {"REASON", 13},
+						{"OPENED", 17}, {"STAGE", 18},      {"TIME LEFT", 17}};
 	struct table t = {.columns = columns, .ncolumns = ARRAY_SIZE(columns)};
 	size_t i;
 	json_t *incident;
@@ -27,7 +27,7 @@ void show_incidents(const json_t *list, int64_t now, FILE *out, bool colour)
 		table_add(&t, COLOUR_PLAIN, "%s", name);
 		table_add(&t, COLOUR_PLAIN, "%s", letter);
 		table_add(&t, COLOUR_PLAIN, "%s", reason);
-		table_add(&t, COLOUR_PLAIN, "%s", opened);
+		table_add(&t, COLOUR_PLAIN, "%.10s %.5sZ", opened, strlen(opened) > 16 ? opened + 11 : "");
 		table_add(&t, closed ? COLOUR_DIM : COLOUR_WARN, "%s", stage);
 		table_add(&t, closed ? COLOUR_DIM : COLOUR_BAD, "%s",
 			  closed || !deadline ? "-" : show_left(deadline, now, left));
@@ -56,8 +56,9 @@ static void show_facts(const json_t *incident, FILE *out)
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(facts); i++) {
 		AUTO_FREE char *value = print_member(incident, facts[i][0], "");
+		AUTO_FREE char *before = xasprintf("%-11s ", facts[i][1]);
 		if (*value)
-			fprintf(out, "%-11s %s\n", facts[i][1], value);
+			print_wrapped(out, before, 12, value);
 	}
 	if (json_is_true(json_object_get(incident, "denies_key")))
 		fprintf(out, "%-11s %s\n", "Denies", "this key, for every certificate here");
@@ -91,6 +92,7 @@ void show_incident(const json_t *incident, int64_t now, FILE *out, bool colour)
 	{
 		AUTO_FREE char *time = print_member(step, "time", "?");
 		AUTO_FREE char *text = print_member(step, "text", "?");
-		fprintf(out, "%s%s  %s\n", i ? "" : "\n", time, text);
+		AUTO_FREE char *before = xasprintf("%s%s  ", i ? "" : "\n", time);
+		print_wrapped(out, before, 12, text);
 	}
 }

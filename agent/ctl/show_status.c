@@ -179,9 +179,10 @@ static void line(FILE *out, const char *label, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	AUTO_FREE char *text = text_printable(xvasprintf(format, args));
+	AUTO_FREE char *text = xvasprintf(format, args);
 	va_end(args);
-	fprintf(out, "%-11s %s\n", label, text);
+	AUTO_FREE char *before = xasprintf("%-11s ", label);
+	print_wrapped(out, before, 12, text);
 }
 
 static void show_live(const json_t *live, int64_t now, FILE *out)
@@ -243,11 +244,11 @@ static void show_sources(const json_t *certificate, FILE *out)
 	json_t *issuer;
 	if (json_is_object(revocation)) {
 		AUTO_FREE char *status = print_member(revocation, "status", "none");
-		AUTO_FREE char *source = print_member(revocation, "source", "no source");
-		AUTO_FREE char *at = print_member(revocation, "checked_at", "never");
-		AUTO_FREE char *bound = print_member(revocation, "bound", "not known");
-		line(out, "Revocation", "%s (%s, looked at %s); from revocation to replaced at worst: %s", status,
-		     source, at, bound);
+		AUTO_FREE char *source = print_member(revocation, "source", "no source is looked at");
+		AUTO_FREE char *at = print_member(revocation, "checked_at", "");
+		AUTO_FREE char *bound = print_member(revocation, "bound", "");
+		line(out, "Revocation", "%s (%s%s%s)%s%s", status, source, *at ? ", looked at " : "", at,
+		     *bound ? "; from revocation to replaced at worst " : "", bound);
 	}
 	json_array_foreach(json_object_get(certificate, "issuers"), i, issuer)
 	{

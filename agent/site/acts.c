@@ -9,7 +9,8 @@
 #include "base/memory.h"
 #include "site/parent.h"
 
-#define VERIFY_MS 10000 /* how long one round waits for the wire to turn before another reload is tried */
+#define AFTER_DEATH_MS 500
+#define VERIFY_MS      10000 /* how long one round waits for the wire to turn before another reload is tried */
 
 struct act {
 	struct act_spec spec;
@@ -150,21 +151,43 @@ static void on_alive(struct act *act, size_t server, enum server_answer answer, 
 
 /* ---- PREFLIGHT: who runs; the rehearsal; the baseline ---- */
 
+/* Did a place of the server (or one that could not be attributed) show an old pair at the baseline? */
+static bool shows_ours(const struct journal *j, size_t server)
+{
+	for (size_t i = 0; i < j->nplaces; i++)
+		if (j->places[i].turns >= 0 && (j->places[i].server < 0 || j->places[i].server == (int)server))
+			return true;
+	return false;
+}
+
 static void on_baseline(const struct places_verdict *verdict, void *data)
 {
 	struct act *act = data;
 	struct journal *j = act->spec.journal;
-	bool shown = false;
 	act->round = NULL;
-	for (size_t i = 0; i < j->nplaces; i++)
-		shown |= j->places[i].turns >= 0;
 	for (size_t i = 0; i < j->txn.nservers; i++)
-		j->txn.servers[i].served = shown && j->txn.servers[i].ran;
+		j->txn.servers[i].served = j->txn.servers[i].ran && shows_ours(j, i);
 	if (verdict->text) { /* only a worker that failed says something at a baseline */
 		journal_reason(j, "%s", verdict->text);
 		return report(act, TXN_EVENT_FAILED);
 	}
 	report(act, TXN_EVENT_DONE);
+}
+
+/* Which server owns the listening socket of each place? */
+static void attribute_places(struct act *act)
+{
+	struct journal *j = act->spec.journal;
+	for (size_t s = 0; s < j->txn.nservers; s++) {
+		const struct server_settings *settings = settings_server(act->spec.site->settings, name_of(act, s));
+		struct listeners l = {0};
+		if (settings && j->txn.servers[s].ran)
+			parent_listeners(settings, &l);
+		for (size_t i = 0; i < j->nplaces; i++)
+			if (j->places[i].server < 0 && listeners_have(&l, j->places[i].endpoint))
+				j->places[i].server = (int)s;
+		free(l.v);
+	}
 }
 
 static void take_baseline(struct act *act)
@@ -175,6 +198,7 @@ static void take_baseline(struct act *act)
 	for (size_t i = 0; i < j->txn.nservers; i++)
 		j->txn.servers[i].wire = TXN_WIRE_UNKNOWN;
 	places_list(j, act->spec.certificates);
+	attribute_places(act);
 	act->round = places_look(act->spec.site, j, act->spec.certificates, PLACES_BASELINE, 0, on_baseline, act);
 }
 
@@ -296,10 +320,12 @@ static void exchange(struct act *act, bool back)
 		r = exchange_one(act, i, back, &fault);
 		foreign |= facts->disk == TXN_DISK_FOREIGN;
 	}
-	if (r < 0) {
+	if (r < 0)
 		journal_reason(j, "live could not be changed: %s", fault.text);
-		(void)act_look_at_disk(j, act->spec.certificates, NULL); /* the facts as far as they can be seen */
-	}
+	if (r < 0 && act_look_at_disk(j, act->spec.certificates, NULL) < 0)
+		for (size_t i = 0; i < j->txn.ncertificates; i++)
+			j->txn.certificates[i].disk =
+				TXN_DISK_FOREIGN; /* not known: taken for touched, never for untouched */
 	report(act, r < 0 ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
 }
 
@@ -347,9 +373,9 @@ static void on_wire(const struct places_verdict *verdict, void *data)
 	act->round = NULL;
 	drop_parents(act);
 	for (size_t i = 0; i < txn->nservers; i++) {
-		txn->servers[i].wire =
-			verdict->wire; /* a place is not attributed to one server: all are judged by all */
-		txn->servers[i].served |= act->what == TXN_ACT_PROBE_NEW && verdict->turned > 0;
+		const struct places_part *part = &verdict->parts[i];
+		txn->servers[i].wire = part->wire;
+		txn->servers[i].served |= act->what == TXN_ACT_PROBE_NEW && part->turned > 0;
 	}
 	if (verdict->text)
 		log_info("wire", "%s", verdict->text);
@@ -358,18 +384,31 @@ static void on_wire(const struct places_verdict *verdict, void *data)
 	ask(act, SERVER_ALIVE, NULL, on_alive, looked);
 }
 
-/* A parent died while we looked: no need to wait for the wire. */
+static enum places_goal goal_of(const struct act *act)
+{
+	const struct txn *txn = txn_of(act);
+	bool all_run = true;
+	for (size_t i = 0; i < txn->nservers; i++)
+		all_run &= txn->servers[i].runs;
+	if (act->what != TXN_ACT_PROBE_NEW)
+		return PLACES_OLD;
+	return all_run ? PLACES_NEW_ALL : PLACES_NEW;
+}
+
+static void start_round(struct act *act, int64_t deadline_ms)
+{
+	act->round = places_look(act->spec.site, act->spec.journal, act->spec.certificates, goal_of(act), deadline_ms,
+				 on_wire, act);
+}
+
+/* A parent died while we looked: no need to wait long for the wire. What the other servers show is still looked at. */
 static void on_parent_death(void *data)
 {
 	struct act *act = data;
-	struct txn *txn = txn_of(act);
 	places_close(act->round);
-	act->round = NULL;
 	drop_parents(act);
-	for (size_t i = 0; i < txn->nservers; i++)
-		txn->servers[i].wire = TXN_WIRE_OTHER;
 	journal_reason(act->spec.journal, "a web server died after the reload");
-	ask(act, SERVER_ALIVE, NULL, on_alive, looked);
+	start_round(act, AFTER_DEATH_MS);
 }
 
 static void watch_parents(struct act *act)
@@ -387,16 +426,8 @@ static void watch_parents(struct act *act)
 
 static void look_at_wire(struct act *act)
 {
-	const struct txn *txn = txn_of(act);
-	enum places_goal goal = PLACES_OLD;
-	bool all_run = true;
-	for (size_t i = 0; i < txn->nservers; i++)
-		all_run &= txn->servers[i].runs;
-	if (act->what == TXN_ACT_PROBE_NEW)
-		goal = all_run ? PLACES_NEW_ALL : PLACES_NEW;
 	watch_parents(act);
-	act->round =
-		places_look(act->spec.site, act->spec.journal, act->spec.certificates, goal, VERIFY_MS, on_wire, act);
+	start_round(act, VERIFY_MS);
 }
 
 /* ---- the table ---- */

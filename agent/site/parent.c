@@ -1,13 +1,19 @@
 #include "site/parent.h"
 
+#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/files.h"
 #include "base/memory.h"
+
+#define TCP_LISTEN 0x0a /* the state column of /proc/net/tcp */
 
 pid_t parent_pid(const struct server_settings *server)
 {
@@ -26,4 +32,116 @@ int parent_open(const struct server_settings *server)
 		return -ESRCH;
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return fd < 0 ? -errno : fd; /* close-on-exec by itself */
+}
+
+/* Inodes of the sockets that a process has open. */
+static size_t socket_inodes(pid_t pid, unsigned long **ret)
+{
+	char path[64];
+	size_t n = 0;
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	DIR *folder = opendir(path);
+	*ret = NULL;
+	if (!folder)
+		return 0;
+	for (struct dirent *e; (e = readdir(folder));) {
+		char target[64] = "";
+		unsigned long inode;
+		if (readlinkat(dirfd(folder), e->d_name, target, sizeof target - 1) < 0 ||
+		    sscanf(target, "socket:[%lu]", &inode) != 1)
+			continue;
+		*ret = xrealloc(*ret, (n + 1) * sizeof **ret);
+		(*ret)[n++] = inode;
+	}
+	closedir(folder);
+	return n;
+}
+
+/* "0100007F:01BB": 32-bit words in the host's order. */
+static bool parse_local(const char *hex, struct listener *ret)
+{
+	const char *colon = strchr(hex, ':');
+	size_t words = colon ? (size_t)(colon - hex) / 8 : 0;
+	if (words != 1 && words != 4)
+		return false;
+	*ret = (struct listener){.family = words == 1 ? AF_INET : AF_INET6,
+				 .port = (uint16_t)strtoul(colon + 1, NULL, 16)};
+	for (size_t i = 0; i < words; i++) {
+		char one[9] = "";
+		memcpy(one, hex + 8 * i, 8);
+		uint32_t word = (uint32_t)strtoul(one, NULL, 16);
+		memcpy(ret->address + 4 * i, &word, sizeof word);
+	}
+	return true;
+}
+
+static bool contains(const unsigned long *inodes, size_t n, unsigned long inode)
+{
+	for (size_t i = 0; i < n; i++)
+		if (inodes[i] == inode)
+			return true;
+	return false;
+}
+
+static void read_table(const char *path, const unsigned long *inodes, size_t n, struct listeners *ret)
+{
+	char line[512], local[64];
+	FILE *table = fopen(path, "re");
+	while (table && fgets(line, sizeof line, table)) {
+		unsigned int state;
+		unsigned long inode;
+		struct listener l;
+		if (sscanf(line, " %*d: %63s %*s %x %*s %*s %*s %*s %*s %lu", local, &state, &inode) != 3 ||
+		    state != TCP_LISTEN || !contains(inodes, n, inode) || !parse_local(local, &l))
+			continue;
+		ret->v = xrealloc(ret->v, (ret->n + 1) * sizeof *ret->v);
+		ret->v[ret->n++] = l;
+	}
+	if (table)
+		fclose(table);
+}
+
+void parent_listeners(const struct server_settings *server, struct listeners *ret)
+{
+	unsigned long *inodes;
+	pid_t pid = parent_pid(server);
+	size_t n = pid ? socket_inodes(pid, &inodes) : 0;
+	*ret = (struct listeners){0};
+	if (!pid)
+		return;
+	read_table("/proc/net/tcp", inodes, n, ret);
+	read_table("/proc/net/tcp6", inodes, n, ret);
+	free(inodes);
+}
+
+static bool parse_endpoint(const char *endpoint, struct listener *ret)
+{
+	char host[INET6_ADDRSTRLEN + 2];
+	const char *colon = strrchr(endpoint, ':');
+	size_t len = colon ? (size_t)(colon - endpoint) : 0;
+	if (!len || len >= sizeof host)
+		return false;
+	bool bracket = *endpoint == '[' && endpoint[len - 1] == ']';
+	memcpy(host, endpoint + bracket, len - 2 * (size_t)bracket);
+	host[len - 2 * (size_t)bracket] = '\0';
+	*ret = (struct listener){.family = bracket ? AF_INET6 : AF_INET,
+				 .port = (uint16_t)strtoul(colon + 1, NULL, 10)};
+	return inet_pton(ret->family, host, ret->address) == 1;
+}
+
+bool listeners_have(const struct listeners *l, const char *endpoint)
+{
+	static const uint8_t any[16];
+	struct listener asked;
+	if (!parse_endpoint(endpoint, &asked))
+		return false;
+	for (size_t i = 0; i < l->n; i++) {
+		const struct listener *v = &l->v[i];
+		bool every = memcmp(v->address, any, sizeof any) == 0;
+		if (v->port == asked.port &&
+		    ((every && (v->family == asked.family || v->family == AF_INET6)) ||
+		     (v->family == asked.family && memcmp(v->address, asked.address, sizeof any) == 0)))
+			return true;
+	}
+	return false;
 }

@@ -42,8 +42,11 @@ static char *probe_name(const char *name)
 static void add_place(struct journal *j, size_t belongs, const char *endpoint, char *server_name)
 {
 	j->places = xrealloc(j->places, (j->nplaces + 1) * sizeof *j->places);
-	j->places[j->nplaces++] = (struct journal_place){
-		.endpoint = xstrdup(endpoint), .server_name = server_name, .turns = -1, .belongs = (int)belongs};
+	j->places[j->nplaces++] = (struct journal_place){.endpoint = xstrdup(endpoint),
+							 .server_name = server_name,
+							 .turns = -1,
+							 .server = -1,
+							 .belongs = (int)belongs};
 }
 
 static bool is_address(const char *name)
@@ -119,6 +122,7 @@ static bool to_ask(const struct places_round *round, const struct journal_place 
 void places_verdict_done(struct places_verdict *v)
 {
 	free(v->text);
+	free(v->parts);
 	*v = (struct places_verdict){0};
 }
 
@@ -131,35 +135,49 @@ static void describe(struct places_verdict *v, const struct journal_place *p, co
 			    seen->text ? seen->text : "");
 }
 
-/* The place's part of the verdict. */
-static void judge(struct places_round *round, struct places_verdict *v, const struct journal_place *p,
-		  const struct probe_seen *seen)
+/* What one place says about its server. */
+static enum txn_wire judge_place(const struct places_round *round, const struct journal_place *p,
+				 const struct probe_seen *seen)
 {
 	struct digest expect = wanted(round, p);
-	v->shown++;
 	switch (seen->result) {
 	case PROBE_SHOWN:
-		if (digest_is_zero(&expect) || digest_equal(&expect, &seen->sha256)) {
-			v->turned++;
-			if (seen->first_expected_us && (!v->first_new_us || seen->first_expected_us < v->first_new_us))
-				v->first_new_us = seen->first_expected_us;
-			return;
-		}
-		break;
+		return digest_is_zero(&expect) || digest_equal(&expect, &seen->sha256) ? TXN_WIRE_WANTED
+										       : TXN_WIRE_OTHER;
 	case PROBE_NOT_ALONE:
 	case PROBE_NOT_EXPECTED:
-		break;
+		return TXN_WIRE_OTHER;
 	case PROBE_REFUSED:
 	case PROBE_NO_ANSWER:
 	case PROBE_TLS_FAILED:
 	case PROBE_RESULTS:
-		v->wire = TXN_WIRE_BROKEN;
-		describe(v, p, seen);
-		return;
+		break;
 	}
-	if (v->wire != TXN_WIRE_BROKEN)
-		v->wire = TXN_WIRE_OTHER;
-	describe(v, p, seen);
+	return TXN_WIRE_BROKEN;
+}
+
+/* WANTED < OTHER < BROKEN: the worst place counts. */
+static void add_to_part(struct places_part *part, enum txn_wire wire, bool is_new)
+{
+	part->judged++;
+	part->turned += is_new;
+	if (wire > part->wire)
+		part->wire = wire;
+}
+
+static void judge(struct places_round *round, struct places_verdict *v, const struct journal_place *p,
+		  const struct probe_seen *seen)
+{
+	enum txn_wire wire = judge_place(round, p, seen);
+	bool is_new = wire == TXN_WIRE_WANTED && seen->first_expected_us && round->goal != PLACES_OLD &&
+		      (p->turns >= 0 || digest_is_zero(&p->before));
+	for (size_t i = 0; i < round->journal->txn.nservers; i++)
+		if (p->server < 0 || p->server == (int)i)
+			add_to_part(&v->parts[i], wire, is_new);
+	if (is_new && (!v->first_new_us || seen->first_expected_us < v->first_new_us))
+		v->first_new_us = seen->first_expected_us;
+	if (wire != TXN_WIRE_WANTED)
+		describe(v, p, seen);
 }
 
 static void keep_baseline(struct journal *j, struct journal_place *p, const struct probe_seen *seen)
@@ -192,7 +210,9 @@ static void finish(void *data)
 {
 	struct places_round *round = data;
 	struct journal *j = round->journal;
-	struct places_verdict v = {.wire = TXN_WIRE_WANTED};
+	struct places_verdict v = {.parts = xcalloc(j->txn.nservers, sizeof *v.parts)};
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		v.parts[i].wire = TXN_WIRE_WANTED;
 	for (size_t i = 0; i < j->nplaces; i++) {
 		if (!round->asked[i])
 			continue;
@@ -202,7 +222,8 @@ static void finish(void *data)
 			judge(round, &v, &j->places[i], &round->seen[i]);
 	}
 	if (round->fault.code) { /* a worker failed: nothing was proved */
-		v.wire = TXN_WIRE_OTHER;
+		for (size_t i = 0; i < j->txn.nservers; i++)
+			v.parts[i].wire = TXN_WIRE_OTHER;
 		free(v.text);
 		v.text = xasprintf("the look at the wire failed: %s", round->fault.text);
 	}

@@ -10,12 +10,16 @@
 /* Makes j->places anew from the configurations of its certificates (in the order of j->certificates). */
 void places_list(struct journal *j, struct certificate *const *certificates);
 
-/* What a round of handshakes found. */
+/* What a round of handshakes found at the places of one server: WANTED, OTHER or BROKEN; parents are not looked at
+ * here. */
+struct places_part {
+	enum txn_wire wire;
+	size_t judged, turned; /* places; those that show the new pair */
+};
 struct places_verdict {
-	enum txn_wire wire;   /* WANTED, OTHER or BROKEN; parents are not looked at here */
-	char *text;           /* the first place that is not as wanted, for a person; NULL: all are */
-	size_t shown, turned; /* places judged; those that show what is wanted */
-	int64_t first_new_us; /* CLOCK_MONOTONIC of the first handshake with a new pair; 0: none */
+	struct places_part *parts; /* one for each server; a place of no known server counts for all */
+	char *text;                /* the first place that is not as wanted, for a person; NULL: all are */
+	int64_t first_new_us;      /* CLOCK_MONOTONIC of the first handshake with a new pair; 0: none */
 };
 void places_verdict_done(struct places_verdict *v);
 

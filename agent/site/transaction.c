@@ -432,6 +432,8 @@ static void begin(struct site *site, struct certificate *first)
 	free(together);
 	remember(t);
 	refresh_refusals(t);
+	(void)journal_reserve(site->folders.journal,
+			      NULL); /* a full disk shows at the first journal write, before anything is touched */
 	take_queues(t, TXN_EVENT_DONE);
 }
 
@@ -507,6 +509,8 @@ static void recover_one(struct site *site, unsigned int id)
 	t->began_us -= (clock_wall_ms() - journal->started_at_ms) * 1000;
 	if (act_look_at_disk(journal, t->certificates, &fault) < 0)
 		log_error("journal-failed", "transaction %u: %s", id, fault.text);
+	for (size_t i = 0; i < journal->txn.nservers; i++)
+		journal->txn.servers[i].wire = TXN_WIRE_UNKNOWN;
 	for (size_t i = 0; i < count(t); i++)
 		certificate_refresh(t->certificates[i]);
 	remember(t);

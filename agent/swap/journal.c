@@ -1,14 +1,20 @@
 #include "swap/journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/files.h"
 #include "base/memory.h"
 #include "swap/record.h"
+
+/* Room on the disk that is given up when it is full, so that what was begun can still be journalled. */
+#define RESERVE       ".reserve"
+#define RESERVE_BYTES 65536
 
 struct journal *journal_new(unsigned int id, size_t certificates, size_t servers)
 {
@@ -79,9 +85,9 @@ static json_t *server_record(const char *name, const struct txn_server *facts)
 
 static json_t *place_record(const struct journal_place *p)
 {
-	return json_pack("{ss, ss, si, si, sb, so, si, si}", "endpoint", p->endpoint, "server_name", p->server_name,
+	return json_pack("{ss, ss, si, si, sb, so, si, si, si}", "endpoint", p->endpoint, "server_name", p->server_name,
 			 "key", p->key, "starttls", p->starttls, "proxy_protocol", p->proxy_protocol, "before",
-			 record_from_digest(&p->before), "turns", p->turns, "belongs", p->belongs);
+			 record_from_digest(&p->before), "turns", p->turns, "server", p->server, "belongs", p->belongs);
 }
 
 int journal_save(int folder, const struct journal *j, struct fault *fault)
@@ -102,8 +108,20 @@ int journal_save(int folder, const struct journal *j, struct fault *fault)
 		return fault_set(fault, -EINVAL, "the journal can't be written as JSON");
 	file_name(j->id, name);
 	int r = record_save(folder, name, record, fault);
+	if ((r == -ENOSPC || r == -EDQUOT) && unlinkat(folder, RESERVE, 0) == 0)
+		r = record_save(folder, name, record, fault);
 	json_decref(record);
 	return r < 0 ? fault_prefix(fault, "journal") : 0;
+}
+
+int journal_reserve(int folder, struct fault *fault)
+{
+	if (faccessat(folder, RESERVE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	char *zeros = xcalloc(1, RESERVE_BYTES);
+	int r = files_create(folder, RESERVE, zeros, RESERVE_BYTES, 0600, fault);
+	free(zeros);
+	return r;
 }
 
 static unsigned int bounded(struct reader *r, const char *field, unsigned int limit)
@@ -138,7 +156,7 @@ static void read_server(struct reader *r, char **name, struct txn_server *facts)
 	facts->wire = (enum txn_wire)bounded(r, "wire", TXN_WIRES);
 }
 
-static void read_place(struct reader *r, struct journal_place *p, size_t ncertificates)
+static void read_place(struct reader *r, struct journal_place *p, size_t ncertificates, size_t nservers)
 {
 	p->endpoint = xstrdup(record_string(r, "endpoint"));
 	p->server_name = xstrdup(record_string(r, "server_name"));
@@ -146,8 +164,9 @@ static void read_place(struct reader *r, struct journal_place *p, size_t ncertif
 	p->starttls = (uint8_t)bounded(r, "starttls", 256);
 	p->proxy_protocol = record_bool(r, "proxy_protocol");
 	p->before = record_digest(r, "before");
-	int64_t turns = record_number(r, "turns");
+	int64_t turns = record_number(r, "turns"), server = record_number(r, "server");
 	p->turns = turns >= 0 && turns < (int64_t)ncertificates ? (int)turns : -1;
+	p->server = server >= 0 && server < (int64_t)nservers ? (int)server : -1;
 	p->belongs = (int)bounded(r, "belongs", (unsigned int)ncertificates);
 }
 
@@ -168,7 +187,7 @@ static void read_parts(struct reader *r, struct journal *j, const json_t *certif
 	j->places = xcalloc(j->nplaces, sizeof *j->places);
 	for (size_t i = 0; i < j->nplaces; i++) {
 		part.object = json_array_get(places, i);
-		read_place(&part, &j->places[i], j->txn.ncertificates);
+		read_place(&part, &j->places[i], j->txn.ncertificates, j->txn.nservers);
 	}
 	if (part.failed) {
 		r->failed = true;

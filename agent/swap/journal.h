@@ -20,6 +20,7 @@ struct journal_place {
 	bool proxy_protocol;
 	struct digest before; /* zero: it gave no handshake */
 	int turns;            /* index of the certificate whose old pair it showed; -1: it showed another, or nothing */
+	int server;           /* index of the server that listens there; -1: not known */
 	int belongs;          /* index of the certificate whose configuration names the endpoint */
 };
 
@@ -40,6 +41,9 @@ void journal_reason(struct journal *j, const char *format, ...)
 	__attribute__((format(printf, 2, 3))); /* the first one stays */
 
 /* `folder` is STATE/journal. 0 or negative errno. */
+/* Keeps some room on the disk for the journal of a swap that is under way when the disk gets full. Before a swap
+ * begins. */
+int journal_reserve(int folder, struct fault *fault);
 int journal_save(int folder, const struct journal *j, struct fault *fault);
 int journal_load(int folder, unsigned int id, struct journal **ret, struct fault *fault);
 int journal_list(int folder, unsigned int **ret_ids, size_t *ret_n,

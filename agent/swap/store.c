@@ -12,6 +12,7 @@
 #include "base/memory.h"
 
 #define LINK_MAX_LENGTH 256
+#define EXCHANGE_ROUNDS 8
 
 const char *const store_file_name[STORE_FILES] = {"cert.pem", "chain.pem", "fullchain.pem", "privkey.pem",
 						  "combined.pem"};
@@ -163,18 +164,40 @@ int store_set_standby(int folder, unsigned int number, struct fault *fault)
 	return files_link(folder, "standby", store_generation_path(number, path), fault);
 }
 
-/* One exchange of live with next and the look at what came out. next names `to` before. */
-static int exchange_and_look(int folder, unsigned int from, bool *ret_foreign, struct fault *fault)
+/* Gives back what came out of an exchange and is not ours: exchanged again until what comes out is what was put in
+ * last. A stranger may be at work all the while; after a few rounds it is left, and the next look goes on. Ends with
+ * `next` being ours and removed. */
+static int give_back(int folder, const char *put_in, struct fault *fault)
 {
+	char came_out[LINK_MAX_LENGTH], last[LINK_MAX_LENGTH];
+	snprintf(last, sizeof last, "%s", put_in);
+	for (int round = 0; round < EXCHANGE_ROUNDS; round++) {
+		char stranger[LINK_MAX_LENGTH] = "";
+		(void)files_read_link(folder, "next", stranger, sizeof stranger,
+				      NULL); /* a file that is no link has no target: "" */
+		int r = files_exchange(folder, "live", "next", fault);
+		if (r < 0)
+			return r;
+		r = files_read_link(folder, "next", came_out, sizeof came_out, NULL);
+		if (r == 0 && strcmp(came_out, last) == 0)
+			return files_remove(folder, "next", fault);
+		snprintf(last, sizeof last, "%s",
+			 stranger); /* yet another came: it is newer, and is given back in turn */
+	}
+	return fault_set(fault, -EAGAIN, "somebody changes the link live again and again");
+}
+
+/* One exchange of live with next and the look at what came out. next names `to` before. */
+static int exchange_and_look(int folder, unsigned int from, unsigned int to, bool *ret_foreign, struct fault *fault)
+{
+	char ours[32];
 	int r = files_exchange(folder, "live", "next", fault);
 	if (r < 0)
 		return r;
-	int came_out = store_link_number(folder, "next", NULL);
-	if (came_out == (int)from)
+	if (store_link_number(folder, "next", NULL) == (int)from)
 		return files_remove(folder, "next", fault);
 	*ret_foreign = true; /* somebody replaced the link between our look and the exchange: give it back */
-	r = files_exchange(folder, "live", "next", fault);
-	return r < 0 ? r : files_remove(folder, "next", fault);
+	return give_back(folder, store_generation_path(to, ours), fault);
 }
 
 /* For a filesystem without RENAME_EXCHANGE: the look was just before, the window is the rename itself. */
@@ -204,30 +227,30 @@ int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_for
 		*ret_foreign = errno == EEXIST;
 		return *ret_foreign ? 0 : fault_errno(fault, errno, "can't make the link live");
 	}
-	r = files_link(folder, "next", path, fault);
+	r = files_link(folder, "next", path, fault); /* store_look has seen that no stranger's link has this name */
 	if (r < 0)
 		return r;
-	r = exchange_and_look(folder, from, ret_foreign, fault);
+	r = exchange_and_look(folder, from, to, ret_foreign, fault);
 	return r == -EINVAL || r == -ENOSYS || r == -EXDEV ? rename_over(folder, fault) : r;
 }
 
-/* Puts back what a crash left between exchange and look: live is ours already, next holds what came out. */
+/* Ends an exchange that a crash or an error cut off before its look: live is ours already, next holds what came out. A
+ * stranger's link under the name next is given back, never removed. */
 static int finish_look(int folder, unsigned int old, unsigned int new, int live, struct fault *fault)
 {
-	char target[LINK_MAX_LENGTH];
+	char target[LINK_MAX_LENGTH], ours[32];
 	int r = files_read_link(folder, "next", target, sizeof target, NULL);
 	if (r == -ENOENT)
 		return live;
 	unsigned int came_out = r < 0 ? 0 : target_number(target);
-	bool ours = came_out && (came_out == old || came_out == new);
-	if (!ours && (live == (int)old || live == (int)new)) {
-		r = files_exchange(folder, "live", "next", fault);
-		live = r < 0 ? live : -EINVAL;
+	if (came_out && (came_out == old || came_out == new)) {
+		r = files_remove(folder, "next", fault);
+		return r < 0 ? r : live;
 	}
-	if (r == -EINVAL) /* next is no link: a stranger's file, given back by the exchange */
-		r = 0;
-	r = r < 0 ? r : files_remove(folder, "next", fault);
-	return r < 0 ? r : live;
+	if (live != (int)old && live != (int)new)
+		return live; /* two strangers: neither is ours to remove */
+	r = give_back(folder, store_generation_path((unsigned int)live, ours), fault);
+	return r < 0 ? r : -EINVAL;
 }
 
 int store_look(int folder, unsigned int old, unsigned int new, enum txn_disk *ret, struct fault *fault)

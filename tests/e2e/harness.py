@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 
 from authority import Authority
 from processes import Late, command_of, end, left_behind, run as run_program, wait_gone, wait_until
@@ -35,7 +36,7 @@ SOCKET_PATH_MAX = 107  # sun_path of unix(7) without its NUL
 
 def pair_on_disk(folder):
     """SHA-256 of the leaf in a generation's folder; AssertionError where certificate, key and files do not fit together."""
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(folder).resolve()  # once: the link may be exchanged meanwhile
     keys = set()
     for name in ("cert.pem", "fullchain.pem", "combined.pem"):
         keys.add(run_program("openssl", "x509", "-noout", "-pubkey", "-in", str(folder / name)).stdout)
@@ -183,7 +184,7 @@ class Run:
             f"servers = (\n{servers} );\ncertificates = (\n{certificates} );\n{more}")
 
     def __exit__(self, kind, problem, trace):
-        if kind is not None and not issubclass(kind, KeyboardInterrupt):
+        if kind is not None and not issubclass(kind, (KeyboardInterrupt, unittest.SkipTest)):
             self._tell()
         for what in reversed(self._ending):
             what()

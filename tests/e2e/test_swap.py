@@ -1,5 +1,6 @@
 """The swap on bad days: a server that is down, broken or dies."""
 import os
+import pathlib
 
 from case import Case, main
 from harness import Run
@@ -44,9 +45,9 @@ class Swap(Case):
             run.agent.start()
             first = run.begin()
             apache = run.by_kind["apache"]
-            good = open(apache.config, encoding="utf-8").read()
-            with open(apache.config, "a", encoding="utf-8") as file:
-                file.write("NoSuchDirective on\n")
+            config = pathlib.Path(apache.config)
+            good = config.read_text()
+            config.write_text(good + "NoSuchDirective on\n")
             identities = run.identities()
             pair = run.ca.issue(run.names)
             done = run.agent.ctl("submit", "--name", "shop", "--timeout", "20s", *pair.files())
@@ -54,8 +55,7 @@ class Swap(Case):
             self.assertEqual(run.identities(), identities)  # a graceful would have been its end
             self.assertEqual(apache.shown(run.names[0]).sha256, first.sha256)
             self.assertIn(run.live_sha256(), (first.sha256, pair.sha256))
-            with open(apache.config, "w", encoding="utf-8") as file:
-                file.write(good)
+            config.write_text(good)
             self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
             self.assertTrue(run.serves(pair))
 
@@ -87,12 +87,13 @@ class Swap(Case):
         with Run("reloaded") as run:
             run.agent.start()
             run.begin()
+            before = run.agent.status()["last_swap"]
             pair = run.ca.issue(run.names)
             run.drop(pair.files())
             for server in run.servers:
                 server.reload()
             run.wait_served(pair)
-            run.wait_result("committed")
+            run.wait_result("committed", before)
 
 
 main()

@@ -207,12 +207,12 @@ CHILD_TEST(a_program_that_is_not_there_does_not_end_well)
 	free(output);
 }
 
-CHILD_TEST(closing_kills_without_a_call)
+CHILD_TEST(closing_kills_the_group_without_a_call)
 {
 	int report[2];
 	char text[16] = "";
 	cr_assert_eq(pipe2(report, O_CLOEXEC), 0);
-	AUTO_FREE char *script = xasprintf("echo $$ >/proc/%d/fd/%d; sleep 1000", (int)getpid(), report[1]);
+	AUTO_FREE char *script = xasprintf("sleep 1000 & echo $! >/proc/%d/fd/%d; wait", (int)getpid(), report[1]);
 	struct child *child = start(script, 60000);
 	cr_assert_gt(read(report[0], text, sizeof text - 1), 0);
 	child_close(child);
