@@ -2,23 +2,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "loop/launch.h"
 #include "loop/process.h"
 
 #define LINGER_MS 2000 /* a worker that has answered ends by itself; after this it is killed */
 #define ENDING_MS 500  /* the same for one that closed its socket without an answer */
-#define NOBODY    65534
 
 struct job {
 	struct jobs *jobs;
@@ -94,70 +92,30 @@ static void free_worker(struct worker *w)
 	free(w);
 }
 
-/* The trust file for a worker: a descriptor, -1 where it gets none, or -2 and a fault. */
-static int open_trust(const char *path, bool needed, struct stat *ret, struct fault *fault)
-{
-	if (!path || !*path)
-		return -1;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd >= 0 && fstat(fd, ret) == 0 && S_ISREG(ret->st_mode))
-		return fd;
-	int error = fd < 0 ? errno : EINVAL;
-	if (fd >= 0)
-		close(fd);
-	memset(ret, 0, sizeof *ret);
-	if (!needed)
-		return -1;
-	if (error == EINVAL)
-		fault_set(fault, -EINVAL, "the trust file %s is not a regular file; name a PEM file in `trust`", path);
-	else
-		fault_errno(fault, error, "the trust file %s can't be opened (option `trust`)", path);
-	return -2;
-}
-
-static struct process *spawn(struct worker *w, int socket, int trust, struct fault *fault)
-{
-	const struct jobs *jobs = w->jobs;
-	const char *argv[5] = {jobs->worker_path, w->role};
-	size_t n = 2;
-	if (jobs->user)
-		argv[n++] = jobs->user;
-	if (jobs->require_sandbox)
-		argv[n++] = "--require-sandbox";
-	const struct process_spec spec = {
-		.argv = argv, .fds = {-1, -1, STDERR_FILENO, socket, trust}, .nfds = trust < 0 ? 4 : 5};
-	_Static_assert(WORKER_SOCKET_FD == 3 && WORKER_TRUST_FD == 4, "places in fds above");
-	return process_start(jobs->loop, &spec, worker_ended, w, fault);
-}
-
 static struct worker *start_worker(struct jobs *jobs, const char *role, const char *trust, bool trust_needed,
 				   struct fault *fault)
 {
-	struct stat seen = {0};
-	AUTO_CLOSE int trust_fd = open_trust(trust, trust_needed, &seen, fault);
-	if (trust_fd == -2)
-		return NULL;
-	int ends[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-		fault_errno(fault, errno, "no socket for certswap-worker (%s)", role);
+	struct worker *w = xcalloc(1, sizeof *w);
+	struct launch launch = {.worker_path = jobs->worker_path,
+				.role = role,
+				.user = jobs->user,
+				.require_sandbox = jobs->require_sandbox,
+				.trust = trust,
+				.trust_needed = trust_needed};
+	w->process = launch_worker(jobs->loop, &launch, worker_ended, w, fault);
+	if (!w->process) {
+		free(w);
 		return NULL;
 	}
-	AUTO_CLOSE int theirs = ends[1];
-	struct worker *w = xcalloc(1, sizeof *w);
 	w->jobs = jobs;
 	w->role = xstrdup(role);
-	w->socket = ends[0];
-	w->trust = seen;
+	w->socket = launch.socket;
+	w->trust = launch.trusted;
 	w->link = &jobs->workers;
 	w->next = jobs->workers;
 	if (w->next)
 		w->next->link = &w->next;
 	jobs->workers = w;
-	w->process = spawn(w, theirs, trust_fd, fault);
-	if (!w->process) {
-		free_worker(w);
-		return NULL;
-	}
 	return w;
 }
 
@@ -184,13 +142,7 @@ static struct worker *take_spare(struct jobs *jobs, const struct job *job)
 	if (!w || w->socket < 0 || strcmp(job->role, "check") != 0 || job->trust)
 		return NULL;
 	jobs->spare = NULL;
-	struct stat now = {0};
-	const char *path = jobs->trust;
-	if (path && *path && stat(path, &now) == 0 && now.st_dev == w->trust.st_dev && now.st_ino == w->trust.st_ino &&
-	    now.st_size == w->trust.st_size && now.st_ctim.tv_sec == w->trust.st_ctim.tv_sec &&
-	    now.st_ctim.tv_nsec == w->trust.st_ctim.tv_nsec)
-		return w;
-	if (!path || !*path)
+	if (launch_same_trust(jobs->trust, &w->trust))
 		return w;
 	free_worker(w);
 	return NULL;
@@ -503,30 +455,13 @@ void job_close(struct job *job)
 
 /* ---- all of them ---- */
 
-/* "--user=UID:GID" for the workers; never root. */
-static char *worker_user(const char *name)
-{
-	uid_t uid = NOBODY;
-	gid_t gid = NOBODY;
-	const struct passwd *pw = name && *name ? getpwnam(name) : NULL;
-	if (pw && pw->pw_uid != 0 && pw->pw_gid != 0) {
-		uid = pw->pw_uid;
-		gid = pw->pw_gid;
-	} else {
-		log_warning("worker-user",
-			    "there is no user \"%s\" without rights (option `worker_user`): uid %d is used",
-			    name ? name : "", NOBODY);
-	}
-	return xasprintf("--user=%u:%u", (unsigned int)uid, (unsigned int)gid);
-}
-
 struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec)
 {
 	struct jobs *jobs = xcalloc(1, sizeof *jobs);
 	jobs->loop = loop;
 	jobs->worker_path = xstrdup(spec->worker_path);
 	jobs->trust = xstrdup(spec->trust);
-	jobs->user = geteuid() == 0 ? worker_user(spec->user) : NULL;
+	jobs->user = launch_user(spec->user);
 	jobs->require_sandbox = spec->require_sandbox;
 	jobs->at_once = spec->at_once ? spec->at_once : 1;
 	jobs->last = &jobs->first;

@@ -145,3 +145,28 @@ bool listeners_have(const struct listeners *l, const char *endpoint)
 	}
 	return false;
 }
+
+static void add_endpoint(struct words *ret, const char *host, bool bracket, uint16_t port)
+{
+	AUTO_FREE char *endpoint = bracket ? xasprintf("[%s]:%u", host, port) : xasprintf("%s:%u", host, port);
+	if (!words_has(ret, endpoint))
+		words_add(ret, endpoint);
+}
+
+void listeners_endpoints(const struct listeners *l, struct words *ret)
+{
+	static const uint8_t any[16];
+	for (size_t i = 0; i < l->n; i++) {
+		char host[INET6_ADDRSTRLEN];
+		const struct listener *v = &l->v[i];
+		bool six = v->family == AF_INET6;
+		if (memcmp(v->address, any, sizeof any) == 0) {
+			add_endpoint(ret, "127.0.0.1", false,
+				     v->port); /* a socket on [::] takes IPv4 too, unless it is told not to */
+			if (six)
+				add_endpoint(ret, "::1", true, v->port);
+		} else if (inet_ntop(v->family, v->address, host, sizeof host)) {
+			add_endpoint(ret, host, six, v->port);
+		}
+	}
+}

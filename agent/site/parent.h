@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/text.h"
 #include "settings/settings.h"
 
 pid_t parent_pid(const struct server_settings *server); /* 0: no pid file, or nothing sensible in it */
@@ -24,6 +25,9 @@ struct listeners {
 };
 /* What can't be read is left out: then nothing is attributed, and a place counts for every server. */
 void parent_listeners(const struct server_settings *server, struct listeners *ret);
+/* Where a handshake on this host reaches these listeners; "every address" becomes the loopback addresses. Adds to ret,
+ * none twice. */
+void listeners_endpoints(const struct listeners *l, struct words *ret);
 bool listeners_have(const struct listeners *l,
 		    const char *endpoint); /* "127.0.0.1:443", "[::1]:443"; host names: false */
 #endif

@@ -54,7 +54,7 @@ static void look(void *data)
 {
 	struct beat *b = data;
 	struct certificate *c = b->certificate;
-	if (b->round || c->swapping || !c->settings->probe.n)
+	if (b->round || c->swapping)
 		return; /* a swap looks for itself */
 	b->journal = journal_new(0, 1, 0);
 	places_list(b->journal, &c);

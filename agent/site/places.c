@@ -5,8 +5,10 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "site/parent.h"
 
 #define PLACES_PER_JOB 200
+#define ENDPOINTS_MAX  64
 #define HANDSHAKE_MS   2000
 #define BASELINE_MS    5000
 #define SETTLE_MS                                                                                                      \
@@ -54,6 +56,22 @@ static bool is_address(const char *name)
 	return strchr(name, ':') || name[strspn(name, "0123456789.")] == '\0';
 }
 
+/* The configured ones, else whatever its servers listen on now: the baseline shows which of these serve this
+ * certificate. */
+static void list_endpoints(const struct certificate *c, struct words *ret)
+{
+	if (c->settings->probe.n)
+		return words_copy(ret, &c->settings->probe);
+	for (size_t i = 0; i < c->settings->servers.n; i++) {
+		struct listeners l = {0};
+		const struct server_settings *s = settings_server(c->site->settings, c->settings->servers.v[i]);
+		if (s)
+			parent_listeners(s, &l);
+		listeners_endpoints(&l, ret);
+		free(l.v);
+	}
+}
+
 static void forget_places(struct journal *j)
 {
 	for (size_t i = 0; i < j->nplaces; i++) {
@@ -70,13 +88,16 @@ void places_list(struct journal *j, struct certificate *const *certificates)
 	forget_places(j);
 	for (size_t i = 0; i < j->txn.ncertificates; i++) {
 		const struct certificate *c = certificates[i];
-		const struct words *names = certificate_names(c), *endpoints = &c->settings->probe;
-		for (size_t e = 0; e < endpoints->n; e++) {
-			add_place(j, i, endpoints->v[e], xstrdup(""));
+		const struct words *names = certificate_names(c);
+		struct words endpoints = {0};
+		list_endpoints(c, &endpoints);
+		for (size_t e = 0; e < endpoints.n && e < ENDPOINTS_MAX; e++) {
+			add_place(j, i, endpoints.v[e], xstrdup(""));
 			for (size_t n = 0; n < names->n; n++)
 				if (!is_address(names->v[n])) /* RFC 6066 3: no addresses in SNI */
-					add_place(j, i, endpoints->v[e], probe_name(names->v[n]));
+					add_place(j, i, endpoints.v[e], probe_name(names->v[n]));
 		}
+		words_done(&endpoints);
 	}
 }
 

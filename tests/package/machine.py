@@ -125,6 +125,18 @@ class Report:
         return self.be(what, wanted in output, f"{' '.join(command)}: no '{wanted}' in\n{output}")
 
 
+def build(source, kind, out, **environment):
+    """Runs ./package; the test ends here where it fails."""
+    log = out.with_suffix(".log")
+    with open(log, "wb") as output:
+        done = subprocess.run([source / "package", kind, out], stdout=output, stderr=output, check=False,
+                              env={**os.environ, **environment})
+    if done.returncode:
+        print(f"not ok - ./package {kind} (all of it: {log})")
+        print("".join(f"#   {line}\n" for line in log.read_text(errors="replace").splitlines()[-15:]))
+        sys.exit(1)
+
+
 def need(*programs):
     """Skips the test where it can't run: it needs root, and tools that ./test does not install."""
     if os.geteuid() != 0:

@@ -1,13 +1,12 @@
 """The Debian package: built twice with the same bytes, without a complaint of lintian, installed, used, upgraded and purged
 under a real systemd."""
 import filecmp
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
-from machine import Machine, Report, need
+from machine import Machine, Report, build, need
 from story import LIVE, Story
 
 EXPOSURE = "40"  # of systemd-analyze security, in tenths
@@ -16,10 +15,8 @@ WatchdogSec=2
 """
 
 
-def build(source, out):
-    environment = {**os.environ, "DEB_BUILD_OPTIONS": "nocheck"}
-    with open(out.with_suffix(".log"), "wb") as log:
-        subprocess.run([source / "package", "deb", out], stdout=log, stderr=log, env=environment, check=True)
+def package(source, out):
+    build(source, "deb", out, DEB_BUILD_OPTIONS="nocheck")
     return next(out.glob("certswap_*.deb"))
 
 
@@ -74,13 +71,13 @@ def main():
     folder = source / "build/package"
     folder.mkdir(parents=True, exist_ok=True)
     tree = folder / "deb-machine"
-    package = build(source, folder / "deb")
-    same = filecmp.cmp(package, build(source, folder / "deb-again"), shallow=False)
+    built = package(source, folder / "deb")
+    same = filecmp.cmp(built, package(source, folder / "deb-again"), shallow=False)
     subprocess.run([source / "tests/package/root.sh", folder / "root", tree], check=True)
-    shutil.copy(package, tree / "opt/certswap.deb")
+    shutil.copy(built, tree / "opt/certswap.deb")
     with Machine(str(tree)) as machine:
         report = Report(machine)
-        lint = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", package], capture_output=True, text=True, check=False)
+        lint = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", built], capture_output=True, text=True, check=False)
         report.be("lintian", lint.returncode == 0, lint.stdout + lint.stderr)
         report.works("install", "dpkg", "-i", "/opt/certswap.deb")
         unit(report)

@@ -6,12 +6,11 @@ import shutil
 import subprocess
 import sys
 
-from machine import Machine, Report, need
+from machine import Machine, Report, build, need
 
 
-def build(source, out):
-    with open(out.with_suffix(".log"), "wb") as log:
-        subprocess.run([source / "package", "rpm", out], stdout=log, stderr=log, check=True)
+def package(source, out):
+    build(source, "rpm", out)
     return next(p for p in out.glob("certswap-[0-9]*.rpm") if not p.name.endswith(".src.rpm"))
 
 
@@ -21,13 +20,13 @@ def main():
     folder = source / "build/package"
     folder.mkdir(parents=True, exist_ok=True)
     tree = folder / "rpm-machine"
-    package = build(source, folder / "rpm")
+    built = package(source, folder / "rpm")
     subprocess.run([source / "tests/package/root.sh", folder / "root", tree], check=True)
-    shutil.copy(package, tree / "opt/certswap.rpm")
+    shutil.copy(built, tree / "opt/certswap.rpm")
     rpm = ("rpm", "--nodeps")  # the tree's own packages are not in rpm's database
     with Machine(str(tree)) as machine:
         report = Report(machine)
-        lint = subprocess.run(["rpmlint", "-c", source / "packaging/rpm/rpmlint.toml", *package.parent.glob("*.rpm")],
+        lint = subprocess.run(["rpmlint", "-c", source / "packaging/rpm/rpmlint.toml", *built.parent.glob("*.rpm")],
                               capture_output=True, text=True, check=False)
         report.be("rpmlint", " 0 errors, 0 warnings" in lint.stdout, lint.stdout + lint.stderr)
         report.works("install", *rpm, "-i", "/opt/certswap.rpm")
