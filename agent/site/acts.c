@@ -426,6 +426,10 @@ static void watch_parents(struct act *act)
 
 static void look_at_wire(struct act *act)
 {
+	struct journal *j = act->spec.journal;
+	for (size_t i = 0; act->what == TXN_ACT_PROBE_NEW && i < j->txn.nservers; i++)
+		if (j->txn.servers[i].runs)
+			places_add_server(j, act->spec.certificates, i);
 	watch_parents(act);
 	start_round(act, VERIFY_MS);
 }

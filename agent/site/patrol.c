@@ -57,6 +57,7 @@ static void look(void *data)
 	if (b->round || c->swapping)
 		return; /* a swap looks for itself */
 	b->journal = journal_new(0, 1, 0);
+	b->journal->certificates[0].old_key = places_key(c->live.key_type);
 	places_list(b->journal, &c);
 	b->round = places_look(c->site, b->journal, &c, PLACES_BASELINE, 0, on_look, b);
 }

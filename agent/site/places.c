@@ -35,6 +35,13 @@ struct places_round {
 	struct timer *timer; /* calls back when there was nothing to ask */
 };
 
+uint8_t places_key(const char *key_type)
+{
+	if (key_type && strncmp(key_type, "rsa", 3) == 0)
+		return PROBE_KEY_RSA;
+	return key_type && strncmp(key_type, "ecdsa", 5) == 0 ? PROBE_KEY_ECDSA : PROBE_KEY_ANY;
+}
+
 /* A wildcard is probed by a label that nobody has a reason to serve otherwise. */
 static char *probe_name(const char *name)
 {
@@ -56,20 +63,24 @@ static bool is_address(const char *name)
 	return strchr(name, ':') || name[strspn(name, "0123456789.")] == '\0';
 }
 
+static void list_listeners(const struct site *site, const char *server, struct words *ret)
+{
+	struct listeners l = {0};
+	const struct server_settings *s = settings_server(site->settings, server);
+	if (s)
+		parent_listeners(s, &l);
+	listeners_endpoints(&l, ret);
+	free(l.v);
+}
+
 /* The configured ones, else whatever its servers listen on now: the baseline shows which of these serve this
  * certificate. */
 static void list_endpoints(const struct certificate *c, struct words *ret)
 {
 	if (c->settings->probe.n)
 		return words_copy(ret, &c->settings->probe);
-	for (size_t i = 0; i < c->settings->servers.n; i++) {
-		struct listeners l = {0};
-		const struct server_settings *s = settings_server(c->site->settings, c->settings->servers.v[i]);
-		if (s)
-			parent_listeners(s, &l);
-		listeners_endpoints(&l, ret);
-		free(l.v);
-	}
+	for (size_t i = 0; i < c->settings->servers.n; i++)
+		list_listeners(c->site, c->settings->servers.v[i], ret);
 }
 
 static void forget_places(struct journal *j)
@@ -83,20 +94,42 @@ static void forget_places(struct journal *j)
 	j->nplaces = 0;
 }
 
+/* Every name of the certificate at every endpoint, and no name. */
+static void add_places(struct journal *j, size_t belongs, const struct certificate *c, const struct words *endpoints)
+{
+	const struct words *names = certificate_names(c);
+	for (size_t e = 0; e < endpoints->n && e < ENDPOINTS_MAX; e++) {
+		add_place(j, belongs, endpoints->v[e], xstrdup(""));
+		for (size_t n = 0; n < names->n; n++)
+			if (!is_address(names->v[n])) /* RFC 6066 3: no addresses in SNI */
+				add_place(j, belongs, endpoints->v[e], probe_name(names->v[n]));
+	}
+}
+
 void places_list(struct journal *j, struct certificate *const *certificates)
 {
 	forget_places(j);
 	for (size_t i = 0; i < j->txn.ncertificates; i++) {
-		const struct certificate *c = certificates[i];
-		const struct words *names = certificate_names(c);
 		struct words endpoints = {0};
-		list_endpoints(c, &endpoints);
-		for (size_t e = 0; e < endpoints.n && e < ENDPOINTS_MAX; e++) {
-			add_place(j, i, endpoints.v[e], xstrdup(""));
-			for (size_t n = 0; n < names->n; n++)
-				if (!is_address(names->v[n])) /* RFC 6066 3: no addresses in SNI */
-					add_place(j, i, endpoints.v[e], probe_name(names->v[n]));
-		}
+		list_endpoints(certificates[i], &endpoints);
+		add_places(j, i, certificates[i], &endpoints);
+		words_done(&endpoints);
+	}
+}
+
+void places_add_server(struct journal *j, struct certificate *const *certificates, size_t server)
+{
+	for (size_t i = 0; i < j->nplaces; i++)
+		if (j->places[i].server == (int)server)
+			return;
+	for (size_t i = 0; i < j->txn.ncertificates; i++) {
+		struct words endpoints = {0};
+		size_t before = j->nplaces;
+		if (!certificates[i]->settings->probe.n)
+			list_listeners(certificates[i]->site, j->servers[server], &endpoints);
+		add_places(j, i, certificates[i], &endpoints);
+		for (size_t k = before; k < j->nplaces; k++)
+			j->places[k].server = (int)server;
 		words_done(&endpoints);
 	}
 }
@@ -116,7 +149,6 @@ static struct digest wanted(const struct places_round *round, const struct journ
 {
 	static const struct digest none;
 	const struct journal *j = round->journal;
-	bool silent = digest_is_zero(&p->before);
 	if (any_will_do(round, p))
 		return none;
 	switch (round->goal) {
@@ -125,19 +157,21 @@ static struct digest wanted(const struct places_round *round, const struct journ
 	case PLACES_OLD:
 		return p->before;
 	case PLACES_NEW_ALL:
-		if (silent)
-			return j->certificates[p->belongs].new_sha256;
-		break;
 	case PLACES_NEW:
 		break;
 	}
 	return p->turns >= 0 ? j->certificates[p->turns].new_sha256 : p->before;
 }
 
+static bool was_silent(const struct journal_place *p)
+{
+	return digest_is_zero(&p->before);
+}
+
+/* A place that was silent is looked at again once every server runs, and on the way back. */
 static bool to_ask(const struct places_round *round, const struct journal_place *p)
 {
-	struct digest expect = wanted(round, p);
-	return round->goal == PLACES_BASELINE || any_will_do(round, p) || !digest_is_zero(&expect);
+	return round->goal != PLACES_NEW || !was_silent(p);
 }
 
 void places_verdict_done(struct places_verdict *v)
@@ -154,6 +188,20 @@ static void describe(struct places_verdict *v, const struct journal_place *p, co
 	v->text = xasprintf("%s%s%s: %s%s%s", p->endpoint, *p->server_name ? " " : "", p->server_name,
 			    probe_result_text(seen->result), seen->text && *seen->text ? ": " : "",
 			    seen->text ? seen->text : "");
+}
+
+/* A place that gave no handshake at the baseline owes none now (it may be no TLS port at all); but it must not show the
+ * old pair. UNKNOWN: it says nothing. */
+static enum txn_wire judge_silent(const struct places_round *round, const struct journal_place *p,
+				  const struct probe_seen *seen)
+{
+	const struct journal_certificate *c = &round->journal->certificates[p->belongs];
+	if (seen->result != PROBE_SHOWN)
+		return TXN_WIRE_UNKNOWN;
+	bool back = round->goal == PLACES_OLD;
+	if (c->old_number && digest_equal(&seen->sha256, back ? &c->new_sha256 : &c->old_sha256))
+		return TXN_WIRE_OTHER;
+	return digest_equal(&seen->sha256, back ? &c->old_sha256 : &c->new_sha256) ? TXN_WIRE_WANTED : TXN_WIRE_UNKNOWN;
 }
 
 /* What one place says about its server. */
@@ -189,13 +237,14 @@ static void add_to_part(struct places_part *part, enum txn_wire wire, bool is_ne
 static void judge(struct places_round *round, struct places_verdict *v, const struct journal_place *p,
 		  const struct probe_seen *seen)
 {
-	enum txn_wire wire = judge_place(round, p, seen);
-	bool is_new = wire == TXN_WIRE_WANTED && seen->first_expected_us && round->goal != PLACES_OLD &&
-		      (p->turns >= 0 || digest_is_zero(&p->before));
+	enum txn_wire wire = was_silent(p) ? judge_silent(round, p, seen) : judge_place(round, p, seen);
+	bool is_new = wire == TXN_WIRE_WANTED && round->goal != PLACES_OLD && (p->turns >= 0 || was_silent(p));
+	if (wire == TXN_WIRE_UNKNOWN)
+		return;
 	for (size_t i = 0; i < round->journal->txn.nservers; i++)
 		if (p->server < 0 || p->server == (int)i)
 			add_to_part(&v->parts[i], wire, is_new);
-	if (is_new && (!v->first_new_us || seen->first_expected_us < v->first_new_us))
+	if (is_new && seen->first_expected_us && (!v->first_new_us || seen->first_expected_us < v->first_new_us))
 		v->first_new_us = seen->first_expected_us;
 	if (wire != TXN_WIRE_WANTED)
 		describe(v, p, seen);
@@ -282,6 +331,19 @@ static void on_reply(struct message *message, const struct fault *fault, void *d
 		finish(round);
 }
 
+/* A server that holds an RSA and an ECDSA pair shows the one that the client's signature algorithms ask for: each
+ * certificate is looked for with the algorithms of its own key. */
+static enum probe_key key_of(const struct places_round *round, const struct journal_place *p)
+{
+	const struct journal *j = round->journal;
+	bool to_new = round->goal == PLACES_NEW || round->goal == PLACES_NEW_ALL;
+	if (to_new && p->turns >= 0 && !any_will_do(round, p))
+		return (enum probe_key)j->certificates[p->turns].new_key;
+	if (to_new && was_silent(p))
+		return (enum probe_key)j->certificates[p->belongs].new_key;
+	return (enum probe_key)j->certificates[p->belongs].old_key;
+}
+
 static void start_job(struct places_round *round, struct places_job *part, int64_t deadline_ms)
 {
 	struct probe_request request = {
@@ -293,7 +355,7 @@ static void start_job(struct places_round *round, struct places_job *part, int64
 			continue;
 		request.v[request.n++] = (struct probe_place){.endpoint = p->endpoint,
 							      .server_name = p->server_name,
-							      .key = (enum probe_key)p->key,
+							      .key = key_of(round, p),
 							      .starttls = (enum probe_starttls)p->starttls,
 							      .proxy_protocol = p->proxy_protocol,
 							      .expect = wanted(round, p)};

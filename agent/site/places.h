@@ -7,8 +7,15 @@
 #include "swap/journal.h"
 #include "wire/probe.h"
 
+/* The kind of key (enum probe_key) that a meta.json's key_type says; NULL: any. */
+uint8_t places_key(const char *key_type);
+
 /* Makes j->places anew from the configurations of its certificates (in the order of j->certificates). */
 void places_list(struct journal *j, struct certificate *const *certificates);
+
+/* Adds the places of a server that came up after the baseline, as silent ones; none where the configuration names the
+ * endpoints. */
+void places_add_server(struct journal *j, struct certificate *const *certificates, size_t server);
 
 /* What a round of handshakes found at the places of one server: WANTED, OTHER or BROKEN; parents are not looked at
  * here. */
@@ -26,7 +33,8 @@ void places_verdict_done(struct places_verdict *v);
 enum places_goal {
 	PLACES_BASELINE, /* one look: fills before and turns of each place */
 	PLACES_NEW,      /* places that turn show the new pair alone, the others what they showed before */
-	PLACES_NEW_ALL,  /* the same, and places that were silent before show the new pair too: every server runs now */
+	PLACES_NEW_ALL,  /* the same, and places that were silent before must not show the old pair: every server runs
+			    now */
 	PLACES_OLD       /* every place shows what it showed before */
 };
 

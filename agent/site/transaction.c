@@ -398,8 +398,11 @@ static void take_ready(struct transaction *t, size_t i, struct certificate *c)
 	jc->old_number = c->live.number;
 	jc->old_sha256 = c->live.sha256;
 	jc->new_number = c->ready.number;
-	if (store_read_meta(c->folder, jc->new_number, &meta, NULL) == 0)
+	jc->old_key = places_key(c->live.key_type);
+	if (store_read_meta(c->folder, jc->new_number, &meta, NULL) == 0) {
 		jc->new_sha256 = meta.sha256;
+		jc->new_key = places_key(meta.key_type);
+	}
 	meta_done(&meta);
 	t->journal->txn.certificates[i].first = !c->live.number;
 	c->ready.number = c->ready.batch = 0;

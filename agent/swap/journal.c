@@ -71,10 +71,11 @@ static void file_name(unsigned int id, char buf[32])
 
 static json_t *certificate_record(const struct journal_certificate *c, const struct txn_certificate *facts)
 {
-	return json_pack("{ss, sI, sI, so, so, si, sb, sb, sb}", "name", c->name, "old", (json_int_t)c->old_number,
-			 "new", (json_int_t)c->new_number, "old_sha256", record_from_digest(&c->old_sha256),
-			 "new_sha256", record_from_digest(&c->new_sha256), "disk", (int)facts->disk, "first",
-			 facts->first, "old_refused", facts->old_refused, "new_refused", facts->new_refused);
+	return json_pack("{ss, sI, sI, so, so, si, si, si, sb, sb, sb}", "name", c->name, "old",
+			 (json_int_t)c->old_number, "new", (json_int_t)c->new_number, "old_sha256",
+			 record_from_digest(&c->old_sha256), "new_sha256", record_from_digest(&c->new_sha256),
+			 "old_key", c->old_key, "new_key", c->new_key, "disk", (int)facts->disk, "first", facts->first,
+			 "old_refused", facts->old_refused, "new_refused", facts->new_refused);
 }
 
 static json_t *server_record(const char *name, const struct txn_server *facts)
@@ -85,8 +86,8 @@ static json_t *server_record(const char *name, const struct txn_server *facts)
 
 static json_t *place_record(const struct journal_place *p)
 {
-	return json_pack("{ss, ss, si, si, sb, so, si, si, si}", "endpoint", p->endpoint, "server_name", p->server_name,
-			 "key", p->key, "starttls", p->starttls, "proxy_protocol", p->proxy_protocol, "before",
+	return json_pack("{ss, ss, si, sb, so, si, si, si}", "endpoint", p->endpoint, "server_name", p->server_name,
+			 "starttls", p->starttls, "proxy_protocol", p->proxy_protocol, "before",
 			 record_from_digest(&p->before), "turns", p->turns, "server", p->server, "belongs", p->belongs);
 }
 
@@ -141,6 +142,8 @@ static void read_certificate(struct reader *r, struct journal_certificate *c, st
 	c->new_number = bounded(r, "new", 1000000000);
 	c->old_sha256 = record_digest(r, "old_sha256");
 	c->new_sha256 = record_digest(r, "new_sha256");
+	c->old_key = (uint8_t)bounded(r, "old_key", 256);
+	c->new_key = (uint8_t)bounded(r, "new_key", 256);
 	facts->disk = (enum txn_disk)bounded(r, "disk", TXN_DISKS);
 	facts->first = record_bool(r, "first");
 	facts->old_refused = record_bool(r, "old_refused");
@@ -160,7 +163,6 @@ static void read_place(struct reader *r, struct journal_place *p, size_t ncertif
 {
 	p->endpoint = xstrdup(record_string(r, "endpoint"));
 	p->server_name = xstrdup(record_string(r, "server_name"));
-	p->key = (uint8_t)bounded(r, "key", 256);
 	p->starttls = (uint8_t)bounded(r, "starttls", 256);
 	p->proxy_protocol = record_bool(r, "proxy_protocol");
 	p->before = record_digest(r, "before");

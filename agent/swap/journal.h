@@ -11,12 +11,13 @@ struct journal_certificate {
 	char *name;
 	unsigned int old_number, new_number; /* generations; old 0: there was none */
 	struct digest old_sha256, new_sha256;
+	uint8_t old_key, new_key; /* enum probe_key: the kind of each leaf's key */
 };
 
 /* A place where handshakes are made, and what it showed before anything was touched (the baseline). */
 struct journal_place {
 	char *endpoint, *server_name;
-	uint8_t key, starttls; /* enum probe_key, enum probe_starttls */
+	uint8_t starttls; /* enum probe_starttls */
 	bool proxy_protocol;
 	struct digest before; /* zero: it gave no handshake */
 	int turns;            /* index of the certificate whose old pair it showed; -1: it showed another, or nothing */

@@ -86,13 +86,14 @@ SSL_CTX *attempt_context(enum probe_key key)
 	SSL_CTX *c = SSL_CTX_new(TLS_client_method());
 	if (!c)
 		return NULL;
+	AUTO_FREE char *signatures = xstrdup(restricted[key].signatures); /* OpenSSL's macro drops const */
 	SSL_CTX_set_security_level(c, 0);
 	SSL_CTX_set_min_proto_version(c, TLS1_VERSION);
 	SSL_CTX_set_options(c, SSL_OP_NO_TICKET | SSL_OP_LEGACY_SERVER_CONNECT);
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_cert_verify_callback(c, take_certificate, NULL);
 	if (SSL_CTX_set_cipher_list(c, restricted[key].ciphers) != 1 ||
-	    (restricted[key].signatures && SSL_CTX_set1_sigalgs_list(c, restricted[key].signatures) != 1)) {
+	    (signatures && SSL_CTX_set1_sigalgs_list(c, signatures) != 1)) {
 		SSL_CTX_free(c);
 		return NULL;
 	}

@@ -142,14 +142,15 @@ static int add_narrow(scmp_filter_ctx c)
 	int r = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(fcntl_commands) && !r; i++)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntl_commands[i]));
+				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntl_commands[i], 0));
 	/* abort(3) signals itself */
 	if (!r)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	/* fstat(3) of an open descriptor in glibc since 2.33 */
 	if (!r)
-		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1, SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
+		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+				     SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH, 0));
 	/* memory, but none that can be executed */
 	if (!r && !SYSCALLS_SANITIZED)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
@@ -170,8 +171,8 @@ static int add_sockets(scmp_filter_ctx c, enum sandbox_role role)
 	int r = add(c, SCMP_ACT_ALLOW, allowed_probe, ARRAY_SIZE(allowed_probe));
 	for (size_t i = 0; i < ARRAY_SIZE(families) && !r; i++)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 3,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]),
-				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM), SCMP_A2(SCMP_CMP_EQ, 0));
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0),
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM), SCMP_A2(SCMP_CMP_EQ, 0, 0));
 	return r;
 }
 

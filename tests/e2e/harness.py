@@ -266,6 +266,10 @@ class Run:
     def wait_served(self, pair, seconds=15.0, names=None):
         wait_until(f"{' and '.join(self.by_kind)} serve {pair.serial[:12]}", lambda: self.serves(pair, names), seconds)
 
+    def settled(self):
+        """Has the agent nothing under way: no file claimed, no swap in the journal?"""
+        return not any(any((self.state / folder).iterdir()) for folder in ("work", "journal"))
+
     def wait_result(self, wanted, since=None, name="shop", seconds=20.0):
         """Waits for a last_swap other than `since` (an earlier last_swap) and for its end; demands its result."""
         def ended():

@@ -48,8 +48,8 @@ class Kill(Case):
         pair = run.ca.issue(run.names)
         before = run.agent.status()["last_swap"]
         run.drop([pair.file("pair.pem", pair.key + pair.fullchain)])
-        run.wait_served(pair)
         run.wait_result("committed", before)
+        wait_until("nothing is under way", run.settled)
         tracer.stop()
         run.agent.kill()
         self.live = pair
@@ -71,8 +71,8 @@ class Kill(Case):
                         "-e", f"inject={call}:signal=SIGKILL:when={number}")
         self.new = run.ca.issue(run.names)
         run.drop([self.new.file("pair.pem", self.new.key + self.new.fullchain)])
-        wait_until(f"certswapd is killed at {call} {number}, or the new pair is served",
-                   lambda: not run.agent.running() or run.serves(self.new), 20)
+        wait_until(f"certswapd is killed at {call} {number}, or done",
+                   lambda: not run.agent.running() or (run.serves(self.new) and run.settled()), 20)
         died = not run.agent.running()
         run.agent.kill()
         tracer.stop()
@@ -90,7 +90,7 @@ class Kill(Case):
             # undone: then the reason is there to be read
             self.assertTrue(run.serves(old))
             self.assertTrue(run.agent.status()["last_swap"]["reason"])
-        wait_until("a final state", lambda: run.agent.status()["state"] in ("ok", "waiting", "failed"), 15)
+        wait_until("a final state", lambda: run.settled() and run.agent.status()["state"] == "ok", 15)
         self.live = new if run.serves(new) else old
         self.assertEqual(run.live_sha256(), self.live.sha256)
         self.assertEqual(run.identities(), identities)
@@ -112,7 +112,7 @@ class Kill(Case):
                     reached += self.die_at(run, call, number)
                     self.check_point(run, identities)
             print(f"{reached} of {len(points)} points reached, {len(calls)} calls in a swap: {dict(Counter(calls))}")
-            self.assertGreater(reached, len(points) * 0.8)
+            self.assertGreater(reached, len(points) * 0.9)
 
 
 main()
