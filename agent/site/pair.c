@@ -43,9 +43,21 @@ static void refuse(struct pair *p, const struct findings *findings)
 	text_done(&t);
 }
 
+static void finish_awaiting(struct pair *p)
+{
+	struct words down = {0};
+	transaction_unverified(p->certificate, &down);
+	AUTO_FREE char *names = words_join(&down, ", ");
+	AUTO_FREE char *text = xasprintf("%s: serial %s is live on disk; not running, so not proved: %s",
+					 p->certificate->settings->name, p->certificate->live.serial, names);
+	words_done(&down);
+	finish(p, PAIR_INSTALLED, text, "start the web server; certswap looks at it then");
+}
+
 static void on_swapped(struct certificate *c, enum txn_state state, const char *reason, void *data)
 {
 	struct pair *p = data;
+	AUTO_FREE char *way_out = transaction_way_out(c);
 	AUTO_FREE char *stuck = xasprintf("%s is STUCK: %s", c->settings->name, reason);
 	AUTO_FREE char *why = xasprintf("%s: %s", txn_state_name(state), *reason ? reason : "no reason was recorded");
 	AUTO_FREE char *done =
@@ -65,8 +77,7 @@ static void on_swapped(struct certificate *c, enum txn_state state, const char *
 	case TXN_UNSERVED:
 		return finish(p, PAIR_INSTALLED, unserved, point);
 	case TXN_AWAITING:
-		return finish(p, PAIR_INSTALLED, "the new pair is live; a web server is down and has not shown it",
-			      "start the web server; certswap looks at it then");
+		return finish_awaiting(p);
 	case TXN_HELD:
 		return finish(p, PAIR_HELD, why,
 			      "mend the web server's configuration; certswap tries again every 30 s");
@@ -74,7 +85,7 @@ static void on_swapped(struct certificate *c, enum txn_state state, const char *
 	case TXN_FOREIGN:
 		return finish(p, PAIR_REFUSED, why, look);
 	case TXN_STUCK:
-		return finish(p, PAIR_FAILED, stuck, look);
+		return finish(p, PAIR_FAILED, stuck, way_out);
 	case TXN_ROLLED_BACK:
 	case TXN_STAGED:
 	case TXN_PREFLIGHT:

@@ -616,3 +616,24 @@ void transaction_unverified(const struct certificate *c, struct words *ret)
 		if (j->txn.servers[i].wire != TXN_WIRE_WANTED)
 			words_add(ret, j->servers[i]);
 }
+
+char *transaction_way_out(const struct certificate *c)
+{
+	char old[32];
+	struct text t = {0};
+	const struct journal *j = c->transaction ? c->transaction->journal : NULL;
+	const char *state = c->site->settings->state_dir;
+	for (size_t i = 0; j && i < j->txn.ncertificates; i++)
+		if (j->certificates[i].old_number)
+			text_add(&t, "ln -sfn %s %s/certificates/%s/live\n",
+				 store_generation_path(j->certificates[i].old_number, old), state,
+				 j->certificates[i].name);
+	for (size_t i = 0; j && i < j->txn.nservers; i++) {
+		const struct server_settings *s = settings_server(c->site->settings, j->servers[i]);
+		if (s)
+			text_add(&t, "%s -t && systemctl restart %s   # or start %s as you do otherwise\n", s->binary,
+				 s->name, s->name);
+	}
+	text_add(&t, "certswapctl status %s", c->settings->name);
+	return t.s;
+}

@@ -28,6 +28,9 @@ const char *transaction_reason(const struct certificate *c);
 /* Names of servers that have not shown the new pair (AWAITING), for `status`; the caller's. */
 void transaction_unverified(const struct certificate *c, struct words *ret);
 
+/* STUCK: the commands that put the old pair back by hand; the caller's. */
+char *transaction_way_out(const struct certificate *c);
+
 /* Called after every change of a certificate (a swap's end). Set once by site.c. */
 typedef void (*certificate_changed_cb)(struct certificate *c);
 void transactions_on_change(certificate_changed_cb cb);

@@ -74,6 +74,13 @@ Test(worker_verdict, an_other_after_the_settling_starts_it_again)
 	cr_assert(v.row == 8);
 }
 
+Test(worker_verdict, an_other_ends_the_row)
+{
+	struct verdict v;
+	verdict_begin(&v, &wanted, 0, 1);
+	cr_assert(feed(&v, "nnnonnnnnnnonnnnnnnnnnnn", 1) == 4 + 7 + 1 + 8);
+}
+
 Test(worker_verdict, failures)
 {
 	struct verdict v;
