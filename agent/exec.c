@@ -246,7 +246,12 @@ int main(int argc, char **argv)
 		o.rehearsal.worker = worker;
 		o.rehearsal.timeout_ms = o.timeout_ms ? o.timeout_ms : REHEARSE_MS;
 		o.rehearsal.argv = o.argv;
-		return rehearse_run(&o.rehearsal);
+		int status = rehearse_run(&o.rehearsal);
+		words_done(&o.rehearsal.folders);
+		words_done(&o.rehearsal.logs);
+		fflush(stderr);
+		_exit(status); /* a sanitizer's report at exit needs threads, which this process gave up with its
+				  namespace */
 	}
 	if (!o.timeout_ms)
 		become(&o);

@@ -9,6 +9,8 @@
 #include "ctl/show.h"
 #include "ctl/watch.h"
 
+#define WATCH_PATIENCE_MS 5000 /* a key is not answered before this */
+
 static json_t *make_request(const char *name)
 {
 	json_t *request = json_pack("{ss}", "command", "status");
@@ -41,7 +43,7 @@ static char *render(void *data)
 	if (!out)
 		abort();
 	AUTO_FREE char *path = ctl_run_path(ctl, "control.sock", &status);
-	status = client_call(ctl, path, request, NULL, 0, CLIENT_PATIENCE_MS, &answer, &fault);
+	status = client_call(ctl, path, request, NULL, 0, WATCH_PATIENCE_MS, &answer, &fault);
 	if (status != CTL_DONE)
 		fprintf(out, "%s\n", fault.text);
 	else if (!draw(answer, ctl->watch_name, out, ctl->colour))

@@ -32,7 +32,10 @@ static bool wants_more(int signals, bool keys, int out)
 	int n = poll(p, 3, WATCH_EVERY_MS);
 	if (n < 0)
 		return errno == EINTR;
-	if (p[0].revents || p[2].revents)
+	struct signalfd_siginfo signal; /* taken off, or it would come once it is no longer blocked */
+	if (p[0].revents)
+		return read(signals, &signal, sizeof signal) < 0;
+	if (p[2].revents)
 		return false;
 	if (!p[1].revents)
 		return true;

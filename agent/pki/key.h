@@ -13,7 +13,7 @@
 /* Password based encryption with more rounds than this is refused: it would only keep the worker busy. */
 #define KEY_ROUNDS_MAX 5000000
 
-/* Builds what reading keys needs, and frees it again (for leak checks; a worker just ends). Both may be left out. */
+/* Builds what reading keys needs, and frees it again (pki_init and pki_exit do it); else the first key does. */
 void key_init(void);
 void key_exit(void);
 

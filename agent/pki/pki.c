@@ -8,7 +8,11 @@
 #include <openssl/ssl.h>
 #include <time.h>
 
+#include "base/memory.h"
 #include "pki/key.h"
+
+static const char *const names[] = {"default", "legacy"};
+static OSSL_PROVIDER *providers[ARRAY_SIZE(names)]; /* NULL: the system has it not */
 
 void pki_init(void)
 {
@@ -16,8 +20,8 @@ void pki_init(void)
 			 NULL);
 	/* RC2 and old PBE of PKCS#12 live in the legacy provider, which is a file of its own; naming a provider turns
 	 * the automatic default one off. A system without the file reads everything but those. */
-	OSSL_PROVIDER_load(NULL, "default");
-	OSSL_PROVIDER_load(NULL, "legacy");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		providers[i] = OSSL_PROVIDER_load(NULL, names[i]);
 	unsigned char seed[16];
 	RAND_bytes(seed, sizeof seed);
 	OPENSSL_cleanse(seed, sizeof seed);
@@ -25,4 +29,14 @@ void pki_init(void)
 	tzset();                                 /* gmtime_r and timegm would read /etc/localtime at their first call */
 	SSL_CTX_free(SSL_CTX_new(TLS_method())); /* looks up every cipher, group and digest */
 	ERR_clear_error();
+}
+
+void pki_exit(void)
+{
+	key_exit();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (providers[i])
+			OSSL_PROVIDER_unload(providers[i]);
+		providers[i] = NULL;
+	}
 }

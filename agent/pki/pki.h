@@ -5,4 +5,6 @@
 /* To be called once, before the sandbox: afterwards OpenSSL and libc open no file for anything in pki/. Reads no
  * openssl.cnf: how a proof ends does not hang on it. Runs in the check worker. */
 void pki_init(void);
+/* Gives all of it back, for a process that goes on or is checked for leaks; a worker just ends. */
+void pki_exit(void);
 #endif

@@ -171,6 +171,20 @@ static bool is_locked(const struct identify_reply *reply)
 	return false;
 }
 
+/* Is there a key, and none that fits? */
+static bool has_other_key(const struct identify_reply *reply, const struct digest *spki)
+{
+	bool other = false;
+	for (size_t i = 0; i < reply->n; i++) {
+		if (reply->v[i].kind != OBJECT_KEY)
+			continue;
+		if (digest_equal(&reply->v[i].spki, spki))
+			return false;
+		other = true;
+	}
+	return other;
+}
+
 static void on_set_identified(struct identify_reply *reply, const struct fault *fault, void *data)
 {
 	struct intake_set *set = data;
@@ -188,7 +202,8 @@ static void on_set_identified(struct identify_reply *reply, const struct fault *
 	struct certificate *c = set->spec.certificate;
 	if (!c && !(c = set->spec.certificate = intake_route(set->site, &leaf->names, &problem)))
 		return finish(set, 1, problem.text, NULL);
-	if (!set->spec.standby && c->live.number && digest_equal(&leaf->sha256, &c->live.sha256)) {
+	bool live_already = c->live.number && digest_equal(&leaf->sha256, &c->live.sha256);
+	if (!set->spec.standby && live_already && !has_other_key(reply, &leaf->spki)) {
 		AUTO_FREE char *text = xasprintf("%s: serial %s is live already", c->settings->name, c->live.serial);
 		return finish(set, 0, text, NULL);
 	}

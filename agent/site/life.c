@@ -19,6 +19,7 @@
 #include "site/command.h"
 #include "site/dropbox.h"
 #include "site/incident.h"
+#include "site/neighbour.h"
 #include "site/notice.h"
 #include "site/patrol.h"
 #include "site/transaction.h"
@@ -117,6 +118,7 @@ static void tear_down(struct site *site)
 	transactions_close(site);
 	watched_close(site->watched);
 	patrol_close(site->patrol);
+	neighbours_close(site->neighbours);
 	dropbox_close(site->dropbox);
 	incidents_close(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
@@ -132,6 +134,7 @@ static void tear_down(struct site *site)
 	site->dropbox = NULL;
 	site->watched = NULL;
 	site->patrol = NULL;
+	site->neighbours = NULL;
 }
 
 static int make_servers(struct site *site)
@@ -209,6 +212,9 @@ void site_resume(struct site *site)
 	site->watched = watched_open(site, &fault);
 	if (!site->watched)
 		log_error("watch-failed", "%s", fault.text);
+	site->neighbours = neighbours_watch(site, &fault);
+	if (!site->neighbours)
+		log_error("watch-failed", "the live links can't be watched: %s", fault.text);
 	site->patrol = patrol_start(site);
 	review_all(site);
 }
@@ -304,6 +310,8 @@ static void on_certificate_changed(struct certificate *c)
 	incidents_review(c);
 	if (c->site->dropbox)
 		dropbox_review(c->site->dropbox, c);
+	if (c->site->neighbours)
+		neighbours_review(c->site->neighbours, c);
 	if (c->site->watched)
 		watched_review(c->site->watched, c);
 }

@@ -19,6 +19,7 @@ struct control;
 struct dropbox;
 struct incident;
 struct intake_set;
+struct neighbours;
 struct patrol;
 struct transaction;
 struct watched;
@@ -56,6 +57,7 @@ struct site {
 	struct dropbox *dropbox;
 	struct watched *watched;
 	struct patrol *patrol;
+	struct neighbours *neighbours;
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;
 	struct control *control;

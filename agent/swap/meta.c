@@ -18,6 +18,10 @@ int meta_save(int generation, const struct meta *meta, struct fault *fault)
 		record_from_time(meta->made_at), "publicly_trusted", meta->publicly_trusted);
 	if (!record)
 		return fault_set(fault, -EINVAL, "the certificate's fields are not UTF-8 text");
+	json_t *files = json_array();
+	for (size_t i = 0; i < STORE_FILES; i++)
+		json_array_append_new(files, record_from_digest(&meta->files[i]));
+	json_object_set_new(record, "files", files);
 	int r = record_save(generation, "meta.json", record, fault);
 	json_decref(record);
 	return r;
@@ -45,6 +49,11 @@ int meta_load(int generation, struct meta *ret, struct fault *fault)
 			     .not_after = record_time(&r, "not_after"),
 			     .made_at = record_time(&r, "made_at"),
 			     .publicly_trusted = record_bool(&r, "publicly_trusted")};
+	struct words files = record_words(&r, "files");
+	for (size_t i = 0; i < STORE_FILES && !r.failed; i++)
+		if (i >= files.n || digest_parse(files.v[i], &ret->files[i]) < 0)
+			r = (struct reader){.failed = true, .field = "files"};
+	words_done(&files);
 	json_decref(record);
 	if (!r.failed)
 		return 0;

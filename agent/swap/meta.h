@@ -8,6 +8,8 @@
 #include "base/hash.h"
 #include "base/text.h"
 
+#define STORE_FILES 5 /* cert, chain, fullchain, privkey, combined: swap/store.h */
+
 struct meta {
 	unsigned int number;
 	struct digest sha256, spki, issuer_spki;             /* of the leaf, its key, the key that signed it */
@@ -15,6 +17,7 @@ struct meta {
 	struct words names, accepted;                        /* accepted: finding codes that a person let pass */
 	int64_t not_before, not_after, made_at;
 	bool publicly_trusted;
+	struct digest files[STORE_FILES]; /* SHA-256 of the content of each file, as it was sealed */
 };
 int meta_save(int generation, const struct meta *meta, struct fault *fault); /* durable; 0 or negative errno */
 int meta_load(int generation, struct meta *ret, struct fault *fault);        /* meta_done when 0 */

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 
 #define LINK_MAX_LENGTH 256
+#define FILE_MAX_BYTES  (4 * 1024 * 1024)
 #define EXCHANGE_ROUNDS 8
 
 const char *const store_file_name[STORE_FILES] = {"cert.pem", "chain.pem", "fullchain.pem", "privkey.pem",
@@ -124,6 +125,32 @@ int store_open_file(int folder, unsigned int number, const char *file, struct fa
 	return r;
 }
 
+/* The digest of what a descriptor holds; zero where it can't be read. */
+static struct digest hash_file(int fd)
+{
+	struct stat st;
+	struct digest d = {0};
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES)
+		return d;
+	char *bytes = xmalloc((size_t)st.st_size);
+	ssize_t n = pread(fd, bytes, (size_t)st.st_size, 0);
+	if (n == st.st_size)
+		d = hash_bytes(bytes, (size_t)n);
+	free_secret(bytes, (size_t)st.st_size);
+	return d;
+}
+
+unsigned int store_changed_files(int folder, const struct meta *meta)
+{
+	unsigned int changed = 0;
+	for (unsigned int i = 0; i < STORE_FILES; i++) {
+		AUTO_CLOSE int fd = store_open_file(folder, meta->number, store_file_name[i], NULL);
+		struct digest d = fd < 0 ? (struct digest){0} : hash_file(fd);
+		changed |= digest_equal(&d, &meta->files[i]) ? 0 : 1u << i;
+	}
+	return changed;
+}
+
 int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], const struct meta *meta,
 	       const struct store_owner *owner, struct fault *fault)
 {
@@ -143,7 +170,10 @@ int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], cons
 	int r = generations < 0 ? generations : files_sync_folder(generation, fault);
 	if (r == 0)
 		r = files_sync_folder(generations, fault);
-	return r < 0 ? r : meta_save(generation, meta, fault); /* last: it makes the generation exist */
+	struct meta sealed = *meta;
+	for (int i = 0; i < STORE_FILES; i++)
+		sealed.files[i] = hash_file(fds[i]);
+	return r < 0 ? r : meta_save(generation, &sealed, fault); /* last: it makes the generation exist */
 }
 
 int store_read_meta(int folder, unsigned int number, struct meta *ret, struct fault *fault)

@@ -13,7 +13,6 @@
 #include "swap/meta.h"
 #include "swap/state.h"
 
-#define STORE_FILES 5
 extern const char *const store_file_name[STORE_FILES]; /* in the order of enum check_output */
 
 struct store_owner {
@@ -27,10 +26,15 @@ struct store_owner {
 /* A new generation with empty files, open for writing; *ret_number counts up and is never used twice while a link names
  * it. */
 int store_begin(int folder, unsigned int *ret_number, int ret_fds[STORE_FILES], struct fault *fault);
-/* Sets owner and mode, syncs everything, writes meta.json: from here on the generation exists. */
+/* Sets owner and mode, syncs everything, writes meta.json with the files' digests: from here on the generation exists.
+ */
 int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], const struct meta *meta,
 	       const struct store_owner *owner, struct fault *fault);
 int store_remove(int folder, unsigned int number, struct fault *fault);
+
+/* Which files of a sealed generation are not as they were sealed: a bit each, in the order of store_file_name; a
+ * missing one too. */
+unsigned int store_changed_files(int folder, const struct meta *meta);
 
 int store_read_meta(int folder, unsigned int number, struct meta *ret, struct fault *fault); /* meta_done when 0 */
 /* Opens a file of a generation for reading; a descriptor. */

@@ -8,7 +8,7 @@
 #include "pki/pki.h"
 #include "test_pki_help.h"
 
-TestSuite(pki_chain, .init = pki_init);
+TestSuite(pki_chain, .init = pki_init, .fini = pki_exit);
 
 static struct bundle *bundle_of(const X509 *x)
 {

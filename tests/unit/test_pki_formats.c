@@ -14,7 +14,7 @@
 #include "pki/pki.h"
 #include "test_pki_help.h"
 
-TestSuite(pki_formats, .init = pki_init);
+TestSuite(pki_formats, .init = pki_init, .fini = pki_exit);
 
 static char *of(BIO *bio, size_t *len)
 {

@@ -12,7 +12,7 @@
 #include "pki/policy.h"
 #include "test_pki_help.h"
 
-TestSuite(pki_policy, .init = pki_init);
+TestSuite(pki_policy, .init = pki_init, .fini = pki_exit);
 
 static const struct wish sound = {.cn = "leaf",
 				  .san = "DNS:a.test,DNS:www.a.test",

@@ -12,7 +12,7 @@
 #include "pki/pki.h"
 #include "test_pki_help.h"
 
-TestSuite(pki_proof, .init = pki_init);
+TestSuite(pki_proof, .init = pki_init, .fini = pki_exit);
 
 Test(pki_proof, sound)
 {

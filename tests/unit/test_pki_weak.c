@@ -11,7 +11,7 @@
 #include "pki/weak.h"
 #include "test_pki_help.h"
 
-TestSuite(pki_weak, .init = pki_init);
+TestSuite(pki_weak, .init = pki_init, .fini = pki_exit);
 
 /* A prime as Infineon's library made them: k * M + (65537^a mod M), M the product of the first 39 primes. */
 static BIGNUM *roca_prime(int bits, BN_CTX *ctx)

@@ -16,7 +16,7 @@
 #include "worker/identify.h"
 #include "worker/input.h"
 
-TestSuite(worker_check, .init = pki_init);
+TestSuite(worker_check, .init = pki_init, .fini = pki_exit);
 
 static int file_of(const void *bytes, size_t len)
 {

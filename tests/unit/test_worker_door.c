@@ -1,9 +1,13 @@
 /* The real certswap-worker: what it answers behind its sandbox, and what ends it. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
+#include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -108,4 +112,35 @@ Test(worker_door, what_is_no_request_ends_it, .timeout = 20)
 	}
 	struct message m;
 	cr_assert(help_job("nobody", -1, 0, NULL, NULL, 0, &m) == 2);
+}
+
+/* On a kernel without Landlock (played by a filter that says so): the exit status of a spare worker. */
+static int without_landlock(const char *option)
+{
+	int two[2];
+	cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, two) == 0);
+	pid_t child = fork();
+	cr_assert(child >= 0);
+	if (child == 0) {
+		scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+		if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0) ||
+		    seccomp_load(filter))
+			_exit(126);
+		int high = fcntl(two[1], F_DUPFD_CLOEXEC, 10);
+		dup2(high, WORKER_SOCKET_FD);
+		close(WORKER_TRUST_FD);
+		execl(BUILD_DIR "/agent/certswap-worker", "certswap-worker", "check", option, (char *)NULL);
+		_exit(127);
+	}
+	close(two[0]);
+	close(two[1]);
+	int status;
+	cr_assert(waitpid(child, &status, 0) == child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+Test(worker_door, a_missing_part_of_the_sandbox, .timeout = 20)
+{
+	cr_assert(without_landlock(NULL) == 0, "it goes on where that is allowed");
+	cr_assert(without_landlock("--require-sandbox") == 77);
 }

@@ -1,0 +1,318 @@
+#include "site/neighbour.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "site/alert.h"
+#include "site/audit.h"
+#include "site/pair.h"
+
+#define RESCAN_MS     (10 * 60 * 1000) /* in case an event was lost */
+#define DRIFTS        3                /* restored so often within the time below, it is left */
+#define DRIFT_SECONDS 3600
+#define CHANGED_MAX   (1024 * 1024) /* bytes of a file that is taken as a candidate */
+
+/* files in the order of store_file_name */
+enum { FILE_FULLCHAIN = 2, FILE_KEY = 3, FILE_COMBINED = 4 };
+
+struct house {
+	struct neighbours *neighbours;
+	struct certificate *certificate;
+	struct watch *watch;
+	struct timer *timer;
+	unsigned int right; /* the generation that should be live */
+	bool restoring;
+	unsigned int drifts; /* within DRIFT_SECONDS of `since` */
+	int64_t since;
+	bool given_up; /* until a swap of ours changes what is right */
+};
+
+struct neighbours {
+	struct site *site;
+	struct house *houses;
+	size_t n;
+	struct timer *rescan;
+};
+
+static void look_soon(void *data);
+
+/* Who wrote it and when, as far as the file tells. */
+static char *writer_of(int folder, const char *path)
+{
+	struct stat st;
+	char at[32];
+	if (fstatat(folder, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return xstrdup("it is gone");
+	const struct passwd *user = getpwuid(st.st_uid);
+	return xasprintf("written %s, owner %s", text_from_time(st.st_mtim.tv_sec, at),
+			 user ? user->pw_name : "unknown");
+}
+
+/* Counts a restoration; true: it comes back again and again, and is left from now on. */
+static bool is_a_war(struct house *h)
+{
+	int64_t now = clock_wall();
+	if (now - h->since > DRIFT_SECONDS) {
+		h->since = now;
+		h->drifts = 0;
+	}
+	return ++h->drifts > DRIFTS;
+}
+
+static void give_up(struct house *h, const char *what)
+{
+	struct certificate *c = h->certificate;
+	h->given_up = true;
+	audit_write(c->site->audit, "drift", c->settings->name, NULL, "%s; it came back %d times: left as it is", what,
+		    DRIFTS);
+	const struct alert alert = {
+		.event = "drift",
+		.severity = ALERT_TICKET,
+		.certificate = c->settings->name,
+		.text = what,
+		.what_to_do = "find out who writes there (Ansible, Puppet, an ACME client) and let it write somewhere "
+			      "else; certswap takes new pairs from incoming/ and watch folders"};
+	alert_send(c->site, &alert);
+}
+
+static void on_restored(enum pair_outcome outcome, const char *text, const char *next, void *data)
+{
+	struct house *h = data;
+	struct certificate *c = h->certificate;
+	h->restoring = false;
+	if (outcome == PAIR_REFUSED || outcome == PAIR_FAILED)
+		give_up(h, text);
+	else
+		audit_write(c->site->audit, "restored", c->settings->name, NULL, "%s", text);
+	(void)next;
+	look_soon(h);
+}
+
+/* ---- content written through the link ---- */
+
+/* Puts what was written into the drop box of the certificate: it may be the pair that somebody meant to install, or
+ * half of it. */
+static void offer(struct house *h, const char *file)
+{
+	char *bytes, path[32];
+	size_t len;
+	struct fault fault = {0};
+	struct certificate *c = h->certificate;
+	AUTO_FREE char *from = xasprintf("%s/%s", store_generation_path(c->live.number, path), file);
+	AUTO_FREE char *name = xasprintf("written-through-live-%lld-%s", (long long)clock_wall_ms(), file);
+	AUTO_CLOSE int box = files_open_folder(c->site->folders.incoming, c->settings->name, 0700, &fault);
+	if (files_read(c->folder, from, CHANGED_MAX, &bytes, &len, &fault) < 0)
+		return log_warning("neighbour", "%s: %s", c->settings->name, fault.text);
+	if (len && box >= 0 && files_create(box, name, bytes, len, 0600, &fault) < 0)
+		log_warning("neighbour", "%s: %s", c->settings->name, fault.text);
+	free_secret(bytes, len);
+}
+
+/* A new generation with the content that was sealed, from the file that still has it, swapped in by the ordinary way.
+ */
+static void restore_content(struct house *h, unsigned int changed)
+{
+	struct fault fault = {0};
+	struct certificate *c = h->certificate;
+	struct prove_input inputs[2];
+	size_t n = 0;
+	static const unsigned int sources[][2] = {{FILE_COMBINED, FILE_COMBINED}, {FILE_FULLCHAIN, FILE_KEY}};
+	for (size_t s = 0; s < ARRAY_SIZE(sources) && !n; s++) {
+		if (changed & (1u << sources[s][0] | 1u << sources[s][1]))
+			continue;
+		for (size_t i = 0; i < 2; i++)
+			inputs[n++] =
+				(struct prove_input){.fd = store_open_file(c->folder, c->live.number,
+									   store_file_name[sources[s][i]], &fault),
+						     .role = CHECK_SUBMITTED};
+	}
+	if (!n || inputs[0].fd < 0 || inputs[1].fd < 0)
+		return give_up(h, "the live generation was overwritten, and nothing is left to restore it from; hand "
+				  "the pair over again");
+	const struct pair_spec spec = {.certificate = c,
+				       .inputs = inputs,
+				       .ninputs = n,
+				       .leaf = c->live.sha256,
+				       .origin = "restored",
+				       .accepted = &c->live.accepted};
+	h->restoring = true;
+	pair_start(&spec, on_restored, h);
+	for (size_t i = 0; i < n; i++)
+		close(inputs[i].fd);
+}
+
+static void content_changed(struct house *h, unsigned int changed)
+{
+	char path[32];
+	struct certificate *c = h->certificate;
+	struct words names = {0};
+	for (size_t i = 0; i < STORE_FILES; i++)
+		if (changed & 1u << i)
+			words_add(&names, store_file_name[i]);
+	AUTO_FREE char *list = words_join(&names, ", ");
+	AUTO_FREE char *first = xasprintf("%s/%s", store_generation_path(c->live.number, path), names.v[0]);
+	AUTO_FREE char *writer = writer_of(c->folder, first);
+	AUTO_FREE char *what = xasprintf("somebody wrote through the link live: %s (%s)", list, writer);
+	audit_write(c->site->audit, "written-through", c->settings->name, NULL, "%s", what);
+	for (size_t i = 0; i < names.n; i++)
+		offer(h, names.v[i]);
+	words_done(&names);
+	if (is_a_war(h))
+		return give_up(h, what);
+	restore_content(h, changed);
+}
+
+/* ---- a link that was turned ---- */
+
+/* Is the generation that somebody turned the link to a better one than ours? */
+static bool is_better(const struct certificate *c, const struct meta *theirs, const struct meta *ours)
+{
+	if (certificate_denial(c, theirs))
+		return false;
+	return certificate_denial(c, ours) || theirs->not_before > ours->not_before;
+}
+
+static void link_turned(struct house *h)
+{
+	struct certificate *c = h->certificate;
+	struct meta ours = {0};
+	AUTO_FREE char *writer = writer_of(c->folder, "live");
+	AUTO_FREE char *what = xasprintf("somebody turned the link live from generation %u to %u (%s)", h->right,
+					 c->live.number, writer);
+	bool known = store_read_meta(c->folder, h->right, &ours, NULL) == 0;
+	bool accept = !known || is_better(c, &c->live, &ours);
+	meta_done(&ours);
+	audit_write(c->site->audit, "link-turned", c->settings->name, NULL, "%s: %s", what,
+		    accept ? "it is better and stays" : "put back");
+	if (accept) {
+		h->right = c->live.number;
+		return;
+	}
+	if (is_a_war(h))
+		return give_up(h, what);
+	h->restoring = true;
+	pair_swap_generation(c, h->right, on_restored, h);
+}
+
+/* live is no link of ours any more: set aside under another name, and ours put back, each in one step. Nothing is lost.
+ */
+static void link_replaced(struct house *h)
+{
+	char path[32];
+	struct fault fault = {0};
+	struct certificate *c = h->certificate;
+	AUTO_FREE char *aside = xasprintf("live-of-somebody-%lld", (long long)clock_wall_ms());
+	AUTO_FREE char *writer = writer_of(c->folder, "live");
+	AUTO_FREE char *what = xasprintf("somebody replaced the link live (%s)", writer);
+	bool war = is_a_war(h);
+	audit_write(c->site->audit, "link-replaced", c->settings->name, NULL, "%s%s%s", what,
+		    war ? "" : ": put back; theirs is kept as ", war ? "" : aside);
+	if (war)
+		return give_up(h, what);
+	int r = files_link(c->folder, aside, store_generation_path(h->right, path), &fault);
+	if (r == 0)
+		r = faccessat(c->folder, "live", F_OK, AT_SYMLINK_NOFOLLOW) == 0
+			    ? files_exchange(c->folder, "live", aside, &fault)
+			    : files_move(c->folder, aside, c->folder, "live", &fault);
+	if (r < 0)
+		return give_up(h, fault.text);
+	certificate_refresh(c);
+	look_soon(h);
+}
+
+/* ---- looking ---- */
+
+static void look(void *data)
+{
+	struct house *h = data;
+	struct certificate *c = h->certificate;
+	timer_close(h->timer);
+	h->timer = NULL;
+	if (h->restoring || h->given_up || c->swapping || c->ready.number || !h->right)
+		return;
+	int live = store_link_number(c->folder, "live", NULL);
+	if (live != (int)c->live.number)
+		certificate_refresh(c);
+	if (live <= 0 || c->trouble)
+		return link_replaced(h);
+	if (c->live.number != h->right)
+		return link_turned(h);
+	unsigned int changed = store_changed_files(c->folder, &c->live);
+	if (changed)
+		content_changed(h, changed);
+}
+
+static void look_soon(void *data)
+{
+	struct house *h = data;
+	if (!h->timer)
+		h->timer = timer_start(h->neighbours->site->loop, 0, look, h);
+}
+
+static void rescan(void *data)
+{
+	struct neighbours *n = data;
+	for (size_t i = 0; i < n->n; i++)
+		look_soon(&n->houses[i]);
+}
+
+void neighbours_review(struct neighbours *n, const struct certificate *c)
+{
+	for (size_t i = 0; i < n->n; i++) {
+		struct house *h = &n->houses[i];
+		if (h->certificate != c)
+			continue;
+		if (h->right != c->live.number && c->live.number) {
+			h->right = c->live.number;
+			h->given_up = false;
+		}
+		look_soon(h);
+	}
+}
+
+struct neighbours *neighbours_watch(struct site *site, struct fault *fault)
+{
+	struct neighbours *n = xcalloc(1, sizeof *n);
+	n->site = site;
+	n->houses = xcalloc(site->ncertificates, sizeof *n->houses);
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		struct house *h = &n->houses[n->n++];
+		struct certificate *c = site->certificates[i];
+		*h = (struct house){.neighbours = n, .certificate = c, .right = c->live.number};
+		if (c->settings->manage == MANAGE_OBSERVE)
+			continue;
+		AUTO_FREE char *path =
+			xasprintf("%s/certificates/%s/live", site->settings->state_dir, c->settings->name);
+		h->watch = watch_start(site->watcher, path, look_soon, h, fault);
+		if (!h->watch) {
+			neighbours_close(n);
+			return NULL;
+		}
+		look_soon(h);
+	}
+	n->rescan = timer_repeat(site->loop, RESCAN_MS, RESCAN_MS, rescan, n);
+	return n;
+}
+
+void neighbours_close(struct neighbours *n)
+{
+	if (!n)
+		return;
+	for (size_t i = 0; i < n->n; i++) {
+		if (n->houses[i].watch)
+			watch_close(n->houses[i].watch);
+		timer_close(n->houses[i].timer);
+	}
+	timer_close(n->rescan);
+	free(n->houses);
+	free(n);
+}
