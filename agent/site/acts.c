@@ -1,6 +1,7 @@
 #include "site/acts.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,9 @@ struct act {
 	void (*next)(struct act *act); /* when all hooks of this step have answered */
 	char *candidate, *live;        /* folders that a rehearsal is about; NULL otherwise */
 	struct places_round *round;
-	struct poller **parents; /* a parent that dies ends the look at once */
-	int *parent_fds;
+	bool hooks_done,
+		broken_before;  /* PREFLIGHT: who is asked beside the baseline has answered; a config test failed */
+	struct poller **deaths; /* a parent that dies ends the look at once */
 	struct timer *later;
 	enum txn_event event; /* to report */
 };
@@ -41,23 +43,19 @@ static struct txn *txn_of(const struct act *act)
 	return &act->spec.journal->txn;
 }
 
-static void drop_parents(struct act *act)
+static void drop_deaths(struct act *act)
 {
-	for (size_t i = 0; act->parents && i < txn_of(act)->nservers; i++) {
-		poller_close(act->parents[i]);
-		auto_close_(&act->parent_fds[i]);
-	}
-	free(act->parents);
-	free(act->parent_fds);
-	act->parents = NULL;
-	act->parent_fds = NULL;
+	for (size_t i = 0; act->deaths && i < txn_of(act)->nservers; i++)
+		poller_close(act->deaths[i]);
+	free(act->deaths);
+	act->deaths = NULL;
 }
 
 void act_close(struct act *act)
 {
 	if (!act)
 		return;
-	drop_parents(act);
+	drop_deaths(act);
 	places_close(act->round);
 	timer_close(act->later);
 	free(act->candidate);
@@ -89,6 +87,11 @@ static bool runs(const struct txn_server *s)
 static bool is_down(const struct txn_server *s)
 {
 	return s->ran && !s->runs;
+}
+
+static bool is_not_running(const struct txn_server *s)
+{
+	return !s->runs;
 }
 
 static void on_answer(enum server_answer answer, const char *output, void *data)
@@ -138,18 +141,45 @@ static char *brief(const char *output)
 	return n ? xstrndup(output, n < 400 ? n : 400) : xstrdup("it said nothing");
 }
 
+/* From an answer of the hook on, the parent is known by a descriptor of its own: whether it lives is seen without
+ * asking again. */
+static void keep_parent(struct act *act, size_t server, bool alive)
+{
+	int *fd = &act->spec.parents[server];
+	const struct server_settings *s = settings_server(act->spec.site->settings, name_of(act, server));
+	auto_close_(fd);
+	*fd = alive && s ? parent_open(s) : -1;
+}
+
+/* Known without asking: its parent is the one that the hook found, and lives. */
+static bool is_known_alive(const struct act *act, size_t server)
+{
+	struct pollfd p = {.fd = act->spec.parents[server], .events = POLLIN};
+	return p.fd >= 0 && poll(&p, 1, 0) == 0;
+}
+
 static void on_alive(struct act *act, size_t server, enum server_answer answer, const char *output)
 {
 	struct txn_server *s = &txn_of(act)->servers[server];
 	s->runs = answer != SERVER_REFUSED; /* who can't tell is taken for running: the reload and the wire will show */
 	s->ran |= s->runs;
+	keep_parent(act, server, answer == SERVER_DONE);
 	if (answer != SERVER_DONE && answer != SERVER_REFUSED) {
 		AUTO_FREE char *said = brief(output);
 		log_warning("hook-failed", "%s: alive: %s", name_of(act, server), said);
 	}
 }
 
-/* ---- PREFLIGHT: who runs; the rehearsal; the baseline ---- */
+/* Fills runs, by the descriptors where they tell, else by asking. */
+static void look_who_runs(struct act *act, void (*next)(struct act *))
+{
+	struct txn *txn = txn_of(act);
+	for (size_t i = 0; i < txn->nservers; i++)
+		txn->servers[i].runs = is_known_alive(act, i);
+	ask(act, SERVER_ALIVE, is_not_running, on_alive, next);
+}
+
+/* ---- PREFLIGHT: who runs and the rehearsal; beside them the baseline ---- */
 
 /* Did a place of the server (or one that could not be attributed) show an old pair at the baseline? */
 static bool shows_ours(const struct journal *j, size_t server)
@@ -158,20 +188,6 @@ static bool shows_ours(const struct journal *j, size_t server)
 		if (j->places[i].turns >= 0 && (j->places[i].server < 0 || j->places[i].server == (int)server))
 			return true;
 	return false;
-}
-
-static void on_baseline(const struct places_verdict *verdict, void *data)
-{
-	struct act *act = data;
-	struct journal *j = act->spec.journal;
-	act->round = NULL;
-	for (size_t i = 0; i < j->txn.nservers; i++)
-		j->txn.servers[i].served = j->txn.servers[i].ran && shows_ours(j, i);
-	if (verdict->text) { /* only a worker that failed says something at a baseline */
-		journal_reason(j, "%s", verdict->text);
-		return report(act, TXN_EVENT_FAILED);
-	}
-	report(act, TXN_EVENT_DONE);
 }
 
 /* Which server owns the listening socket of each place? */
@@ -190,16 +206,37 @@ static void attribute_places(struct act *act)
 	}
 }
 
-static void take_baseline(struct act *act)
+/* Both halves have ended. */
+static void conclude_preflight(struct act *act)
 {
 	struct journal *j = act->spec.journal;
-	if (act->refused)
-		return report(act, act->done ? TXN_EVENT_SERVER_BROKEN : TXN_EVENT_FAILED);
-	for (size_t i = 0; i < j->txn.nservers; i++)
-		j->txn.servers[i].wire = TXN_WIRE_UNKNOWN;
-	places_list(j, act->spec.certificates);
+	if (!act->hooks_done || act->round)
+		return;
 	attribute_places(act);
-	act->round = places_look(act->spec.site, j, act->spec.certificates, PLACES_BASELINE, 0, on_baseline, act);
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		j->txn.servers[i].served = j->txn.servers[i].ran && shows_ours(j, i);
+	report(act, act->broken_before ? TXN_EVENT_SERVER_BROKEN : act->refused ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
+}
+
+static void on_baseline(const struct places_verdict *verdict, void *data)
+{
+	struct act *act = data;
+	act->round = NULL;
+	if (verdict->text) { /* only a worker that failed says something at a baseline */
+		journal_reason(act->spec.journal, "%s", verdict->text);
+		act->refused++;
+	}
+	conclude_preflight(act);
+}
+
+static void hooks_answered(struct act *act)
+{
+	struct txn *txn = txn_of(act);
+	forget_candidate(act);
+	for (size_t i = 0; i < txn->nservers; i++)
+		txn->servers[i].wire = TXN_WIRE_UNKNOWN;
+	act->hooks_done = true;
+	conclude_preflight(act);
 }
 
 static void on_configtest(struct act *act, size_t server, enum server_answer answer, const char *output)
@@ -209,62 +246,51 @@ static void on_configtest(struct act *act, size_t server, enum server_answer ans
 		return;
 	journal_reason(act->spec.journal, "%s: its own configuration is broken, without us too: %s",
 		       name_of(act, server), said);
-	act->refused++;
-	act->done++; /* says: broken before us */
+	act->broken_before = true;
 }
 
-static bool rehearsal_failed(const struct txn_server *s)
+/* wire is used as a mark until the wire is looked at */
+static bool has_no_rehearsal(const struct txn_server *s)
 {
-	return s->wire == TXN_WIRE_BROKEN;
-}
-
-/* A rehearsal that fails with the old pair too proves nothing: then the bare config test decides. */
-static void after_second_rehearsal(struct act *act)
-{
-	ask(act, SERVER_CONFIGTEST, rehearsal_failed, on_configtest, take_baseline);
-}
-
-static void on_second_rehearsal(struct act *act, size_t server, enum server_answer answer, const char *output)
-{
-	struct txn_server *s = &txn_of(act)->servers[server];
-	if (answer == SERVER_REFUSED)
-		return; /* stays marked: ask its config test */
-	s->wire = TXN_WIRE_UNKNOWN;
-	act->refused++; /* the old pair is good, the new one is not: the reason stands in the journal */
+	return s->runs && s->wire == TXN_WIRE_OTHER;
 }
 
 static void after_rehearsal(struct act *act)
 {
 	forget_candidate(act);
-	ask(act, SERVER_REHEARSE, rehearsal_failed, on_second_rehearsal, after_second_rehearsal);
+	ask(act, SERVER_CONFIGTEST, has_no_rehearsal, on_configtest, hooks_answered);
 }
 
+/* The hook refuses only where the live pair passes the same rehearsal. Where it can't tell, our own proof of the pair
+ * stands, and the bare config test says whether a reload is safe at all. A kind without a rehearsal keeps its old
+ * configuration when a new one fails. */
 static void on_rehearsal(struct act *act, size_t server, enum server_answer answer, const char *output)
 {
 	AUTO_FREE char *said = brief(output);
 	if (answer == SERVER_REFUSED) {
-		txn_of(act)->servers[server].wire =
-			TXN_WIRE_BROKEN; /* a mark for the next steps; the wire was not looked at yet */
 		journal_reason(act->spec.journal, "%s refused the new pair in a rehearsal: %s", name_of(act, server),
 			       said);
+		act->refused++;
 	} else if (answer == SERVER_BROKEN || answer == SERVER_CANT_TELL) {
-		log_warning("rehearsal-skipped", "%s: %s", name_of(act, server), said);
+		log_info("rehearsal-skipped", "%s: %s", name_of(act, server), said);
+		txn_of(act)->servers[server].wire = TXN_WIRE_OTHER;
 	}
 }
 
-/* With one certificate its folders are handed over; a batch is rehearsed as it stands, certificate by certificate, by
- * the proof alone. */
+/* Of a batch each pair was proved by itself; its members are not rehearsed one by one. */
 static void rehearse(struct act *act)
 {
 	const struct journal *j = act->spec.journal;
 	const struct txn *txn = txn_of(act);
 	const struct journal_certificate *c = &j->certificates[0];
-	if (txn->ncertificates != 1 || !c->old_number)
-		return take_baseline(act);
-	char old[32], new[32];
-	const char *state = act->spec.site->settings->state_dir;
-	act->live = xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->old_number, old));
-	act->candidate = xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->new_number, new));
+	if (txn->ncertificates == 1 && c->old_number) {
+		char old[32], new[32];
+		const char *state = act->spec.site->settings->state_dir;
+		act->live =
+			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->old_number, old));
+		act->candidate =
+			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->new_number, new));
+	}
 	ask(act, SERVER_REHEARSE, runs, on_rehearsal, after_rehearsal);
 }
 
@@ -273,6 +299,9 @@ static void preflight(struct act *act)
 	struct txn *txn = txn_of(act);
 	for (size_t i = 0; i < txn->nservers; i++)
 		txn->servers[i] = (struct txn_server){0};
+	places_list(act->spec.journal, act->spec.certificates);
+	act->round = places_look(act->spec.site, act->spec.journal, act->spec.certificates, PLACES_BASELINE, 0,
+				 on_baseline, act);
 	ask(act, SERVER_ALIVE, NULL, on_alive, rehearse);
 }
 
@@ -371,7 +400,7 @@ static void on_wire(const struct places_verdict *verdict, void *data)
 	struct act *act = data;
 	struct txn *txn = txn_of(act);
 	act->round = NULL;
-	drop_parents(act);
+	drop_deaths(act);
 	for (size_t i = 0; i < txn->nservers; i++) {
 		const struct places_part *part = &verdict->parts[i];
 		txn->servers[i].wire = part->wire;
@@ -381,7 +410,7 @@ static void on_wire(const struct places_verdict *verdict, void *data)
 		log_info("wire", "%s", verdict->text);
 	if (verdict->text && act->what == TXN_ACT_PROBE_NEW && !txn->tries_left)
 		journal_reason(act->spec.journal, "the wire did not turn: %s", verdict->text);
-	ask(act, SERVER_ALIVE, NULL, on_alive, looked);
+	look_who_runs(act, looked);
 }
 
 static enum places_goal goal_of(const struct act *act)
@@ -406,7 +435,7 @@ static void on_parent_death(void *data)
 {
 	struct act *act = data;
 	places_close(act->round);
-	drop_parents(act);
+	drop_deaths(act);
 	journal_reason(act->spec.journal, "a web server died after the reload");
 	start_round(act, AFTER_DEATH_MS);
 }
@@ -414,14 +443,10 @@ static void on_parent_death(void *data)
 static void watch_parents(struct act *act)
 {
 	const struct txn *txn = txn_of(act);
-	act->parents = xcalloc(txn->nservers, sizeof(*act->parents));
-	act->parent_fds = xcalloc(txn->nservers, sizeof *act->parent_fds);
-	for (size_t i = 0; i < txn->nservers; i++) {
-		const struct server_settings *s = settings_server(act->spec.site->settings, name_of(act, i));
-		act->parent_fds[i] = s && txn->servers[i].runs ? parent_open(s) : -1;
-		if (act->parent_fds[i] >= 0)
-			act->parents[i] = poller_start(act->spec.site->loop, act->parent_fds[i], on_parent_death, act);
-	}
+	act->deaths = xcalloc(txn->nservers, sizeof(*act->deaths));
+	for (size_t i = 0; i < txn->nservers; i++)
+		if (is_known_alive(act, i))
+			act->deaths[i] = poller_start(act->spec.site->loop, act->spec.parents[i], on_parent_death, act);
 }
 
 static void look_at_wire(struct act *act)
@@ -458,7 +483,7 @@ static void run_start(struct act *act)
 
 static void run_look_servers(struct act *act)
 {
-	ask(act, SERVER_ALIVE, NULL, on_alive, looked);
+	look_who_runs(act, looked);
 }
 
 static void (*const run[TXN_ACTS])(struct act *act) = {
@@ -494,12 +519,8 @@ static void on_maybe_up(struct act *act, size_t server, enum server_answer answe
 	if (answer != SERVER_DONE)
 		return;
 	txn_of(act)->servers[server].runs = txn_of(act)->servers[server].ran = true;
+	keep_parent(act, server, true);
 	act->done++;
-}
-
-static bool is_not_running(const struct txn_server *s)
-{
-	return !s->runs;
 }
 
 struct act *act_look_for_servers(const struct act_spec *spec, act_done_cb cb, void *data)

@@ -20,6 +20,7 @@ struct transaction {
 	struct journal *journal;
 	struct certificate **certificates;
 	struct server **servers;
+	int *parents;            /* pidfds, see acts.h */
 	swap_done_cb *callbacks; /* one for each certificate; NULL once it was called */
 	void **data;
 	struct server_hold *hold;
@@ -71,7 +72,10 @@ static void transaction_free(struct transaction *t)
 	timer_close(t->timer);
 	if (t->hold)
 		server_release_all(t->hold);
+	for (size_t i = 0; i < t->journal->txn.nservers; i++)
+		auto_close_(&t->parents[i]);
 	journal_free(t->journal);
+	free(t->parents);
 	free(t->certificates);
 	free(t->servers);
 	free(t->callbacks);
@@ -263,8 +267,11 @@ static void on_looked_for_servers(enum txn_event event, void *data)
 
 static struct act_spec spec_of(const struct transaction *t)
 {
-	return (struct act_spec){
-		.site = t->site, .journal = t->journal, .certificates = t->certificates, .servers = t->servers};
+	return (struct act_spec){.site = t->site,
+				 .journal = t->journal,
+				 .certificates = t->certificates,
+				 .parents = t->parents,
+				 .servers = t->servers};
 }
 
 static void look_for_servers(void *data)
@@ -356,6 +363,9 @@ static struct transaction *transaction_new(struct site *site, struct journal *jo
 	t->callbacks = xcalloc(journal->txn.ncertificates, sizeof(*t->callbacks));
 	t->data = xcalloc(journal->txn.ncertificates, sizeof(*t->data));
 	t->began_us = clock_monotonic_us();
+	t->parents = xcalloc(journal->txn.nservers, sizeof *t->parents);
+	for (size_t i = 0; i < journal->txn.nservers; i++)
+		t->parents[i] = -1;
 	return t;
 }
 
