@@ -144,7 +144,8 @@ static bool any_will_do(const struct places_round *round, const struct journal_p
 	return disk != (round->goal == PLACES_OLD ? TXN_DISK_OLD : TXN_DISK_NEW);
 }
 
-/* What the place should show; zero: one look, nothing is wanted. */
+/* What the place should show; zero: one look, any handshake will do: a place that showed another certificate must go on
+ * serving, but the reload may well have brought somebody's renewal. */
 static struct digest wanted(const struct places_round *round, const struct journal_place *p)
 {
 	static const struct digest none;
@@ -155,12 +156,12 @@ static struct digest wanted(const struct places_round *round, const struct journ
 	case PLACES_BASELINE:
 		return none;
 	case PLACES_OLD:
-		return p->before;
+		return p->turns >= 0 ? p->before : none;
 	case PLACES_NEW_ALL:
 	case PLACES_NEW:
 		break;
 	}
-	return p->turns >= 0 ? j->certificates[p->turns].new_sha256 : p->before;
+	return p->turns >= 0 ? j->certificates[p->turns].new_sha256 : none;
 }
 
 static bool was_silent(const struct journal_place *p)

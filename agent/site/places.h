@@ -32,10 +32,10 @@ void places_verdict_done(struct places_verdict *v);
 
 enum places_goal {
 	PLACES_BASELINE, /* one look: fills before and turns of each place */
-	PLACES_NEW,      /* places that turn show the new pair alone, the others what they showed before */
+	PLACES_NEW,      /* places that turn show the new pair alone, the others still give a handshake */
 	PLACES_NEW_ALL,  /* the same, and places that were silent before must not show the old pair: every server runs
 			    now */
-	PLACES_OLD       /* every place shows what it showed before */
+	PLACES_OLD       /* places that turned show the old pair again, the others still give a handshake */
 };
 
 /* Calls back exactly once, never from inside. Also keeps what was seen in each certificate's `served`. */

@@ -284,7 +284,7 @@ def killed(run, watched, live):
     wait_until("the link is exchanged", lambda: os.readlink(link) != before, 15, 0.0003)
     run.agent.kill()
     on_disk = run.live_sha256()
-    journal = "".join(path.read_text() for path in (run.state / "journal").iterdir())
+    journal = "".join(path.read_text() for path in sorted((run.state / "journal").glob("[0-9]*.json")))
     story.line("the journal says", ", ".join(re.findall(r'"state": ?"(\w+)"', journal)) or "nothing")
     story.line("on disk", f"live -> {os.readlink(link)}, {'new' if on_disk == new.sha256 else 'old'} pair, certificate and key fit")
     story.claim("Killed in mid-swap: the pair on disk is unmixed", on_disk in (live.sha256, new.sha256),

@@ -88,7 +88,8 @@ class Start(Case):
             run.config.write_text(good + 'colour = "blue";\n')
             run.agent.process.send_signal(signal.SIGHUP)
             wait_until("the complaint is in the log", lambda: "colour" in run.agent.log())
-            self.assertExit(run.agent.ctl("status"), 0, "shop")
+            run.config.write_text(good)
+            self.assertExit(run.agent.ctl("status"), 0, "shop")  # the old one stayed in force
             run.config.write_text(good.replace('name = "shop"', 'name = "store"'))
             run.agent.process.send_signal(signal.SIGHUP)
             wait_until("the new configuration is in force", lambda: "store" in run.agent.ctl("status").stdout)

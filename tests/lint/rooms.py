@@ -14,7 +14,7 @@ OUTSIDE = {
     r"openssl/(evp|sha|crypto)\.h": {"base", "pki", "worker"},
     r"openssl/.*": {"pki", "worker"},
     r"curl/.*": {"worker"},
-    r"sys/inotify\.h": {"loop"},
+    r"sys/inotify\.h": {"loop", "ctl"},
 }
 LAST = {"worker", "ctl"}  # side by side at the end: neither includes the other
 

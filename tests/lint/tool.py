@@ -16,7 +16,7 @@ def shell_scripts():
 
 def command(what):
     if what == "shellcheck":
-        return ["shellcheck", "-x", *shell_scripts()]
+        return ["shellcheck", "-x", "-P", "SCRIPTDIR", *shell_scripts()]
     if what == "format":
         return ["clang-format", "--dry-run", "-Werror",
                 *(name for name in files(".c", ".h") if name.startswith(("agent/", "tests/", "bench/")))]

@@ -10,7 +10,7 @@ RULES = (
     (re.compile(r"\.(c|h|sh|py)$|^hooks/|^(demo|test|package)$"),
      re.compile(r"(^|[^a-z_])(time\.)?(u|nano|clock_nano|uv_)?slee[p] ?\(|(^|[;&|({]|\b(do|then|else))\s*slee[p] (?!\d{3})[0-9$]"),
      "sleeps: wait for the event, with a deadline"),
-    (re.compile(r""), re.compile(r"/(?:work|farm|root)/|/home/[a-z]|/tmp/b[-]"), "names a path of one machine"),
+    (re.compile(r""), re.compile(r"(?<![\w}])/(?:work|farm|root)/|/home/[a-z]|/tmp/b[-]"), "names a path of one machine"),
     (re.compile(r"\.(c|h|sh|py|cmake|txt|conf)$|^hooks/|^(demo|test|package)$"),
      re.compile(r"\b(?:TOD[O]|FIXM[E]|XX[X]|HAC[K])\b|not implemente[d]"), "is left open"),
 )
