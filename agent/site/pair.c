@@ -43,65 +43,58 @@ static void refuse(struct pair *p, const struct findings *findings)
 	text_done(&t);
 }
 
-static void finish_awaiting(struct pair *p)
+/* What a person is told, and what to do, for each way a swap can end. Both the caller's; next may be NULL. */
+static char *text_of(const struct certificate *c, enum txn_state state, const char *reason)
 {
 	struct words down = {0};
-	transaction_unverified(p->certificate, &down);
+	const char *name = c->settings->name, *serial = c->live.serial ? c->live.serial : "?";
+	if (state == TXN_COMMITTED)
+		return xasprintf("%s: serial %s is served, proved on the wire, after %lld ms of swapping", name, serial,
+				 (long long)c->last_swap.milliseconds);
+	if (state == TXN_UNSERVED)
+		return xasprintf(
+			"%s: serial %s is live on disk; no web server showed the old one, so nothing could be proved",
+			name, serial);
+	if (state != TXN_AWAITING)
+		return xasprintf("%s: %s: %s", name, txn_state_name(state),
+				 *reason ? reason : "no reason was recorded");
+	transaction_unverified(c, &down);
 	AUTO_FREE char *names = words_join(&down, ", ");
-	AUTO_FREE char *text = xasprintf("%s: serial %s is live on disk; not running, so not proved: %s",
-					 p->certificate->settings->name, p->certificate->live.serial, names);
 	words_done(&down);
-	finish(p, PAIR_INSTALLED, text, "start the web server; certswap looks at it then");
+	return xasprintf("%s: serial %s is live on disk; not running, so not proved: %s", name, serial, names);
+}
+
+static char *next_of(const struct certificate *c, enum txn_state state)
+{
+	if (state == TXN_COMMITTED)
+		return NULL;
+	if (state == TXN_UNSERVED)
+		return xasprintf("point the web servers at %s/certificates/%s/live/fullchain.pem and privkey.pem",
+				 c->site->settings->state_dir, c->settings->name);
+	if (state == TXN_AWAITING)
+		return xstrdup("start the web server; certswap looks at it then");
+	if (state == TXN_HELD)
+		return xstrdup("mend the web server's configuration; certswap tries again every 30 s");
+	if (state == TXN_STUCK)
+		return transaction_way_out(c);
+	return xasprintf("certswapctl status %s; then look at the web server's error log", c->settings->name);
+}
+
+static enum pair_outcome outcome_of(enum txn_state state)
+{
+	if (state == TXN_COMMITTED)
+		return PAIR_LIVE;
+	if (state == TXN_UNSERVED || state == TXN_AWAITING)
+		return PAIR_INSTALLED;
+	if (state == TXN_HELD)
+		return PAIR_HELD;
+	return state == TXN_DISCARDED || state == TXN_FOREIGN ? PAIR_REFUSED : PAIR_FAILED;
 }
 
 static void on_swapped(struct certificate *c, enum txn_state state, const char *reason, void *data)
 {
-	struct pair *p = data;
-	AUTO_FREE char *way_out = transaction_way_out(c);
-	AUTO_FREE char *stuck = xasprintf("%s is STUCK: %s", c->settings->name, reason);
-	AUTO_FREE char *why = xasprintf("%s: %s", txn_state_name(state), *reason ? reason : "no reason was recorded");
-	AUTO_FREE char *done =
-		xasprintf("%s: serial %s is served, proved on the wire, after %lld ms of swapping", c->settings->name,
-			  c->live.serial ? c->live.serial : "?", (long long)c->last_swap.milliseconds);
-	AUTO_FREE char *unserved =
-		xasprintf("%s: serial %s is live on disk; no web server showed the old one, so nothing could be proved",
-			  c->settings->name, c->live.serial ? c->live.serial : "?");
-	AUTO_FREE char *point =
-		xasprintf("point the web servers at %s/certificates/%s/live/fullchain.pem and privkey.pem",
-			  c->site->settings->state_dir, c->settings->name);
-	AUTO_FREE char *look =
-		xasprintf("certswapctl status %s; then look at the web server's error log", c->settings->name);
-	switch (state) {
-	case TXN_COMMITTED:
-		return finish(p, PAIR_LIVE, done, NULL);
-	case TXN_UNSERVED:
-		return finish(p, PAIR_INSTALLED, unserved, point);
-	case TXN_AWAITING:
-		return finish_awaiting(p);
-	case TXN_HELD:
-		return finish(p, PAIR_HELD, why,
-			      "mend the web server's configuration; certswap tries again every 30 s");
-	case TXN_DISCARDED:
-	case TXN_FOREIGN:
-		return finish(p, PAIR_REFUSED, why, look);
-	case TXN_STUCK:
-		return finish(p, PAIR_FAILED, stuck, way_out);
-	case TXN_ROLLED_BACK:
-	case TXN_STAGED:
-	case TXN_PREFLIGHT:
-	case TXN_INSTALLING:
-	case TXN_INSTALLED:
-	case TXN_RELOADING:
-	case TXN_VERIFYING:
-	case TXN_STARTING:
-	case TXN_ROLLING_BACK:
-	case TXN_RB_VERIFYING:
-	case TXN_RB_RELOADING:
-	case TXN_RB_STARTING:
-	case TXN_STATES:
-		break;
-	}
-	finish(p, PAIR_FAILED, why, look);
+	AUTO_FREE char *text = text_of(c, state, reason), *next = next_of(c, state);
+	finish(data, outcome_of(state), text, next);
 }
 
 static void keep_as_standby(struct pair *p, unsigned int number, const struct check_reply *reply)
