@@ -30,13 +30,16 @@ def read_rooms():
                 complaints.append(f"agent/CMakeLists.txt: room {room} uses {other}, which does not stand above it")
             else:
                 allowed[room] |= allowed[other]
-    programs = {main: room for main, room in re.findall(r"^certswap_program\(\S+ (\S+) \S+ room_(\w+)", cmake, re.M)}
+    programs = {}  # file beside the rooms, without its ending -> the room that its program is made of
+    for name, main, room in re.findall(r"^certswap_program\((\S+) (\S+)\.c \S+ room_(\w+)", cmake, re.M):
+        more = re.findall(rf"target_sources\({name} PRIVATE ([^)]*)\)", cmake)
+        programs |= {source.removesuffix(".c"): room for source in [main, *" ".join(more).split()]}
     return allowed, programs, complaints
 
 
 def check(name, allowed, programs):
     parts = name.split("/")
-    room = parts[1] if len(parts) > 2 else programs.get(parts[1])
+    room = parts[1] if len(parts) > 2 else programs.get(parts[1].rpartition(".")[0])
     if room not in allowed:
         yield f"{name}: belongs to no room of agent/CMakeLists.txt"
         return
@@ -46,6 +49,8 @@ def check(name, allowed, programs):
             continue
         kind, path = found.groups()
         if kind == '"':
+            if "/" not in path and len(parts) == 2 and path.rpartition(".")[0] in programs:
+                continue  # a program's own header, beside the rooms
             if "/" not in path:
                 yield f'{name}:{number}: "{path}" is included without its room'
             elif path.split("/")[0] not in allowed[room]:

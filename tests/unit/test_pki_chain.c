@@ -80,6 +80,9 @@ Test(pki_chain, two_keys_of_one_name)
 	X509_sign(leaf.x509, b.key, EVP_sha256());
 	X509 *want[] = {leaf.x509, b.x509}, *given[] = {a.x509, b.x509, leaf.x509};
 	expect(build(leaf.x509, given, 3, NULL, f.root.x509), "the signature decides", f.root.x509, 2, want);
+	struct chain c = build(leaf.x509, given, 3, NULL, NULL);
+	cr_expect(c.why && c.n == 2 && X509_cmp(c.v[1], b.x509) == 0, "also where nothing is trusted");
+	chain_done(&c);
 	made_done(&a);
 	made_done(&b);
 	made_done(&leaf);
@@ -144,30 +147,31 @@ Test(pki_chain, does_not_hold)
 	family_done(&other);
 }
 
-/* Certificates that all issue each other have no end; the search has. */
+/* Certificates of two names that all issue each other have no end; the search has. */
 Test(pki_chain, mesh, .timeout = 10)
 {
 	struct family f = make_family();
 	EVP_PKEY *key = make_key("P-256");
-	struct wish w = {.cn = "Mesh", .ca = true, .key = key};
-	struct made first = make(w, NULL), all[40];
+	struct wish w = {.cn = "Mesh A", .ca = true, .key = key};
+	struct made a = make(w, NULL), b, all[40];
 	X509 *given[40];
+	w.cn = "Mesh B";
+	b = make(w, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		all[i] = make(w, &first);
-		X509_EXTENSION *e = X509_delete_ext(all[i].x509,
-						    X509_get_ext_by_NID(all[i].x509, NID_authority_key_identifier, -1));
-		X509_EXTENSION_free(e);
-		w.from = NOW - DAY - (int64_t)i;
+		w.cn = i % 2 ? "Mesh A" : "Mesh B";
+		all[i] = make(w, i % 2 ? &b : &a);
 		given[i] = all[i].x509;
 	}
-	struct made leaf = make_leaf("DNS:a.test", &first);
+	struct made leaf = make_leaf("DNS:a.test", &a);
 	struct chain c = build(leaf.x509, given, 40, NULL, f.root.x509);
 	cr_expect_not_null(c.why);
+	cr_expect_eq(c.n, CHAIN_MAX);
 	chain_done(&c);
 	made_done(&leaf);
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		made_done(&all[i]);
-	made_done(&first);
+	made_done(&a);
+	made_done(&b);
 	EVP_PKEY_free(key);
 	family_done(&f);
 }
