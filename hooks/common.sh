@@ -84,6 +84,8 @@ signal_parent() {
 
 under_systemd() { [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; }
 
+can_go_outside() { under_systemd && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null 2>&1; }
+
 # unit_of_parent: the systemd service that the running parent belongs to
 unit_of_parent() {
 	under_systemd && [ -n "$PARENT" ] || return 1
@@ -112,7 +114,7 @@ start_unit() {
 
 # start_program PROGRAM ARGUMENT...: out of our session, and out of our service's cgroup and sandbox where there is one
 start_program() {
-	if under_systemd && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null 2>&1; then
+	if can_go_outside; then
 		set -- systemd-run --quiet --collect --property=Type=forking "$@"
 	elif command -v setsid >/dev/null 2>&1; then
 		set -- setsid -w "$@"
@@ -140,6 +142,18 @@ END
 }
 run_plain() { "$@"; }
 
+# outside PROGRAM ARGUMENT...: as a service of its own, out of certswapd's sandbox, with the environment that we have now (names only in
+# the arguments, the values go beside them); as it is where there is no systemd
+outside() {
+	if can_go_outside; then
+		for variable in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
+			case $variable in CERTSWAP_* | PATH | PWD | OLDPWD | SHLVL | _) ;; *) set -- "--setenv=$variable" "$@" ;; esac
+		done
+		set -- systemd-run --quiet --wait --pipe --collect --property=RuntimeMaxSec=60 "$@"
+	fi
+	"$@"
+}
+
 # run_test PROGRAM ARGUMENT...: as it is; where our own service's sandbox is in the way (it opens its pid file and logs
 # for writing, and binds its ports), once more as a service of its own
 run_test() {
@@ -148,8 +162,8 @@ run_test() {
 	case $status:$output in
 	0:*) ;;
 	*'Read-only file system'* | *'Permission denied'* | *'failed to get a socket'*)
-		if under_systemd && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null 2>&1; then
-			output=$(systemd-run --quiet --wait --pipe --collect "$@" 2>&1 </dev/null)
+		if can_go_outside; then
+			output=$(outside "$@" 2>&1 </dev/null)
 			status=$?
 		fi
 		;;

@@ -39,6 +39,7 @@ __attribute__((weak)) struct {
 	int fail_at;
 } files_syncs;
 
+int files_sync(int fd, long call);
 __attribute__((weak)) int files_sync(int fd, long call)
 {
 	char link[64], target[512] = "";
