@@ -20,7 +20,8 @@ void log_open(const char *program, enum log_level most_verbose)
 	for_journal = getenv("JOURNAL_STREAM") != NULL;
 }
 
-__attribute__((format(printf, 3, 0))) static void put(enum log_level level, const char *event, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void put(enum log_level level, const char *event, const char *format,
+						      va_list args)
 {
 	static const int priority[] = {3, 4, 6, 7};
 	static const char *const word[] = {"error: ", "warning: ", "", "debug: "};

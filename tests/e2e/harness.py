@@ -268,7 +268,7 @@ class Run:
 
     def settled(self):
         """Has the agent nothing under way: no file claimed, no swap in the journal?"""
-        return not any(any((self.state / folder).iterdir()) for folder in ("work", "journal"))
+        return not any(any((self.state / folder).glob("[0-9]*")) for folder in ("work", "journal"))
 
     def wait_result(self, wanted, since=None, name="shop", seconds=20.0):
         """Waits for a last_swap other than `since` (an earlier last_swap) and for its end; demands its result."""

@@ -195,6 +195,14 @@ static inline void files_write_map(const char *path, unsigned int id)
 		cr_skip_test("no mount namespace to be had");
 }
 
+/* The descriptor still leads to what was there before. */
+static inline void files_reopen(void)
+{
+	close(files_folder);
+	files_folder = open(files_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_geq(files_folder, 0);
+}
+
 /* A mount namespace of this test's own (each test is a process); skips the test where the kernel gives none. */
 static inline void files_own_mounts(void)
 {
@@ -209,6 +217,7 @@ static inline void files_own_mounts(void)
 	}
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		cr_skip_test("no mounts of one's own");
+	files_reopen();
 }
 
 /* The test's folder becomes an empty filesystem of so many KiB. */
@@ -218,8 +227,7 @@ static inline void files_small_disk(unsigned int kib)
 	files_own_mounts();
 	if (mount("tmpfs", files_path, "tmpfs", 0, size) < 0)
 		cr_skip_test("no tmpfs to be had");
-	close(files_folder);
-	files_folder = open(files_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	files_reopen();
 }
 
 /* Nothing more goes onto the small disk. */
