@@ -14,6 +14,7 @@
 
 #define PROVE_TIMEOUT_MS  30000
 #define INTERMEDIATES_MAX 64
+#define DENIALS_MAX       1000 /* digests that a message takes beside everything else */
 
 _Static_assert((int)STORE_FILES == (int)CHECK_OUTPUTS, "a generation has the files that a check writes");
 _Static_assert((int)PROFILE_PRIVATE == (int)CHECK_PROFILE_PRIVATE, "profiles have one order");
@@ -114,10 +115,20 @@ static int seal(struct prove *p, const struct check_reply *reply, struct fault *
 	return store_seal(c->folder, p->number, p->out, &meta, &owner, fault);
 }
 
+/* The worker is told what is refused, as far as it fits in a message; the last word is here. */
+static bool is_denied(const struct site *site, const struct check_reply *reply)
+{
+	return denied_find(&site->denied, true, &reply->spki) || denied_find(&site->denied, false, &reply->sha256);
+}
+
 static void finish(struct prove *p, const struct check_reply *reply, const struct fault *problem)
 {
 	struct fault fault = problem ? *problem : (struct fault){0};
 	bool good = reply && !findings_block(&reply->findings);
+	if (good && is_denied(p->certificate->site, reply))
+		good = false, fault_set(&fault, -EPERM,
+					"KEY_DENIED: its key, or the certificate itself, is among the refused ones "
+					"(certswapctl deny list)");
 	if (good && p->number && !reply->written)
 		good = false, fault_set(&fault, -EIO, "the worker could not write the pair out: is the disk full?");
 	if (good && p->number && seal(p, reply, &fault) < 0)
@@ -156,8 +167,9 @@ static void pack_request(struct packer *packer, struct prove *p, const struct pr
 	struct certificate *c = p->certificate;
 	const struct denied *denied = &c->site->denied;
 	struct digest *digests = xcalloc(denied->n, sizeof *digests);
-	for (size_t i = 0; i < denied->n; i++)
-		digests[i] = denied->v[i].digest;
+	size_t n = denied->n < DENIALS_MAX ? denied->n : DENIALS_MAX;
+	for (size_t i = 0; i < n; i++)
+		digests[i] = denied->v[denied->n - n + i].digest; /* the newest */
 	const struct check_request request = {.roles = load->roles,
 					      .files = load->n,
 					      .leaf = spec->leaf,
@@ -169,7 +181,7 @@ static void pack_request(struct packer *packer, struct prove *p, const struct pr
 					      .accepted = p->accepted,
 					      .pins = c->settings->pins,
 					      .denied = digests,
-					      .ndenied = denied->n};
+					      .ndenied = n};
 	check_request_pack(packer, &request);
 	free(digests);
 }

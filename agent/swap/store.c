@@ -41,6 +41,8 @@ int store_link_number(int folder, const char *link, struct fault *fault)
 	int r = files_read_link(folder, link, target, sizeof target, fault);
 	if (r == -ENOENT)
 		return 0;
+	if (r == -ENAMETOOLONG) /* none of ours is so long */
+		return fault_set(fault, -EINVAL, "%s points to no generation", link);
 	if (r < 0)
 		return r;
 	unsigned int number = target_number(target);
@@ -53,13 +55,32 @@ static int open_generations(int folder, struct fault *fault)
 	return files_open_folder(folder, "gen", 0711, fault);
 }
 
+/* The number of a folder of gen/; 0: not one of ours. */
+static unsigned int folder_number(const char *name)
+{
+	AUTO_FREE char *target = xasprintf("gen/%s", name);
+	return target_number(target);
+}
+
+/* Our folders of gen/, the oldest first; somebody else's are left alone. */
+static int list_generations(int generations, struct words *ret, struct fault *fault)
+{
+	struct words names = {0};
+	int r = files_list(generations, false, &names, fault);
+	for (size_t i = 0; i < names.n; i++)
+		if (folder_number(names.v[i]))
+			words_add(ret, names.v[i]);
+	words_done(&names);
+	return r;
+}
+
 static unsigned int highest_number(int generations, int folder)
 {
 	struct words names = {0};
 	unsigned int highest = 0;
-	(void)files_list(generations, false, &names, NULL); /* an unreadable folder shows when the next one is made */
+	(void)list_generations(generations, &names, NULL); /* an unreadable folder shows when the next one is made */
 	for (size_t i = 0; i < names.n; i++) {
-		unsigned int n = (unsigned int)strtoul(names.v[i], NULL, 10);
+		unsigned int n = folder_number(names.v[i]);
 		highest = n > highest ? n : highest;
 	}
 	words_done(&names);
@@ -119,7 +140,8 @@ int store_open_file(int folder, unsigned int number, const char *file, struct fa
 {
 	char path[32], *whole;
 	whole = xasprintf("%s/%s", store_generation_path(number, path), file);
-	int fd = openat(folder, whole, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(folder, whole,
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); /* a pipe may stand there */
 	int r = fd < 0 ? fault_errno(fault, errno, "can't open %s", whole) : fd;
 	free(whole);
 	return r;
@@ -265,7 +287,8 @@ int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_for
 }
 
 /* Ends an exchange that a crash or an error cut off before its look: live is ours already, next holds what came out. A
- * stranger's link under the name next is given back, never removed. */
+ * stranger's link under the name next is given back, never removed. Where live is a stranger's (-EINVAL) or missing
+ * (0), next goes if it is ours: the giving back was cut off. */
 static int finish_look(int folder, unsigned int old, unsigned int new, int live, struct fault *fault)
 {
 	char target[LINK_MAX_LENGTH], ours[32];
@@ -277,7 +300,7 @@ static int finish_look(int folder, unsigned int old, unsigned int new, int live,
 		r = files_remove(folder, "next", fault);
 		return r < 0 ? r : live;
 	}
-	if (live != (int)old && live != (int)new)
+	if (live <= 0 || (live != (int)old && live != (int)new))
 		return live; /* two strangers: neither is ours to remove */
 	r = give_back(folder, store_generation_path((unsigned int)live, ours), fault);
 	return r < 0 ? r : -EINVAL;
@@ -290,8 +313,7 @@ int store_look(int folder, unsigned int old, unsigned int new, enum txn_disk *re
 		*ret = TXN_DISK_OLD;
 		return 0;
 	}
-	if (live > 0)
-		live = finish_look(folder, old, new, live, fault);
+	live = live >= 0 || live == -EINVAL ? finish_look(folder, old, new, live, fault) : live;
 	if (live < 0 && live != -EINVAL)
 		return live;
 	*ret = live == (int)new ? TXN_DISK_NEW : live > 0 && live == (int)old ? TXN_DISK_OLD : TXN_DISK_FOREIGN;
@@ -312,11 +334,13 @@ int store_sweep(int folder, struct fault *fault)
 {
 	struct words names = {0};
 	AUTO_CLOSE int generations = open_generations(folder, fault);
-	int r = generations < 0 ? generations : files_list(generations, false, &names, fault);
+	int r = generations < 0 ? generations : list_generations(generations, &names, fault);
+	if (r == 0 && store_link_number(folder, "next", NULL) > 0) /* the next swap would take it for a stranger's */
+		r = files_remove(folder, "next", fault);
 	for (size_t i = 0; r == 0 && i < names.n; i++) {
 		AUTO_FREE char *meta = xasprintf("%s/meta.json", names.v[i]);
 		if (faccessat(generations, meta, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&
-		    !is_named(folder, (unsigned int)strtoul(names.v[i], NULL, 10)))
+		    !is_named(folder, folder_number(names.v[i])))
 			r = files_remove_tree(generations, names.v[i], fault);
 	}
 	words_done(&names);
@@ -327,9 +351,9 @@ int store_prune(int folder, unsigned int keep, struct fault *fault)
 {
 	struct words names = {0};
 	AUTO_CLOSE int generations = open_generations(folder, fault);
-	int r = generations < 0 ? generations : files_list(generations, false, &names, fault);
-	for (size_t i = 0; r == 0 && i + keep < names.n; i++) /* sorted: the oldest first */
-		if (!is_named(folder, (unsigned int)strtoul(names.v[i], NULL, 10)))
+	int r = generations < 0 ? generations : list_generations(generations, &names, fault);
+	for (size_t i = 0; r == 0 && i + keep < names.n; i++)
+		if (!is_named(folder, folder_number(names.v[i])))
 			r = files_remove_tree(generations, names.v[i], fault);
 	words_done(&names);
 	return r;

@@ -1,7 +1,6 @@
 /* MESSAGE_CHECK, answered by a "check" worker: prove one pair for one certificate, and write it out in order.
  * Descriptors beside the request: one for each file, in order, for reading; then, where `write_out`, OUT_FILES writable
- * empty files in the order of enum check_output. The worker writes them only when no finding blocks (or
- * `write_always`). */
+ * empty files in the order of enum check_output. The worker writes them only when no finding blocks. */
 #ifndef WIRE_CHECK_H
 #define WIRE_CHECK_H
 #include "base/text.h"

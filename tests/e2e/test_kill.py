@@ -38,7 +38,7 @@ class Tracer:
 
 @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
 class Kill(Case):
-    deadline = 540
+    deadline = 840
 
     def swap_traced(self, run):
         """The calls of one whole swap, in order."""

@@ -53,6 +53,7 @@ class Scene(Run):
         self.agent.start()
         self.begin()
         self.current = dict(self.first)  # what is live, by certificate
+        self.mismatched = self.ca.issue(NAMES[BAD])  # its own key is never shown to certswapd
         self.masters = self.identities()
         self.wait_final()
         self.descriptors = self._descriptors()
@@ -64,8 +65,7 @@ class Scene(Run):
         """One after the other at once; the bad one is closed last."""
         self.drops += 1
         self.wanted = {name: self.ca.issue(NAMES[name]) for name in GOOD}
-        mixed = self.first[BAD]
-        text = f"# drop {self.drops}\n{self.first[GOOD[0]].key}{mixed.fullchain}"
+        text = f"# drop {self.drops}\n{self.first[GOOD[0]].key}{self.mismatched.fullchain}"
         source = self.folder / f"bad-{self.drops}.pem"
         source.write_text(text)
         self.bad_digest = hashlib.sha256(text.encode()).hexdigest()
