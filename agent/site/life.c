@@ -163,6 +163,28 @@ static int make_certificates(struct site *site, struct fault *fault)
 	return 0;
 }
 
+/* What can be configured and has no effect yet is said, so that nobody relies on it. */
+static void warn_of_unused(const struct settings *s)
+{
+	if (*s->metrics_file)
+		log_warning("option-unused", "metrics_file has no effect yet; certswapctl metrics prints them");
+	for (size_t i = 0; i < s->ncertificates; i++) {
+		const struct certificate_settings *c = &s->certificates[i];
+		const struct {
+			bool set;
+			const char *option;
+		} unused[] = {
+			{c->reissue.n > 0, "reissue"},        {c->after_swap.n > 0, "after_swap"},
+			{c->nconsumers > 0, "consumers"},     {c->rotate_tickets, "rotate_tickets"},
+			{c->drain_ms > 0, "drain"},           {c->on_revoked == ON_EVENT_CONFIRM, "on_revoked"},
+			{*c->check_ari != '\0', "check.ari"}, {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
+		for (size_t k = 0; k < ARRAY_SIZE(unused); k++)
+			if (unused[k].set)
+				log_warning("option-unused", "%s:%u: %s of %s has no effect yet", c->file, c->line,
+					    unused[k].option, c->name);
+	}
+}
+
 /* Leftovers of a crash go once the journals have been read: one of them may still need a generation. */
 static void sweep(struct site *site)
 {
@@ -179,6 +201,7 @@ static int build(struct site *site, struct fault *fault)
 				       .trust = s->trust,
 				       .require_sandbox = s->sandbox == SANDBOX_REQUIRE,
 				       .at_once = WORKERS};
+	warn_of_unused(s);
 	site->watcher = watcher_new(site->loop, fault);
 	site->jobs = site->watcher ? jobs_new(site->loop, &jobs) : NULL;
 	if (!site->jobs)
