@@ -37,12 +37,15 @@ static void append(struct denied *d, const struct denial *denial)
 int denied_load(int folder, struct denied *ret, struct fault *fault)
 {
 	char *bytes, *save = NULL;
+	size_t len;
 	*ret = (struct denied){0};
-	int r = files_read(folder, "denied", DENIED_MAX, &bytes, NULL, fault);
+	int r = files_read(folder, "denied", DENIED_MAX, &bytes, &len, fault);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return r;
+	if (strlen(bytes) != len) /* what stands behind it would not be seen */
+		r = fault_set(fault, -EINVAL, "denied: there is a zero byte in it: it is damaged");
 	unsigned int number = 0;
 	for (char *line = strtok_r(bytes, "\n", &save); line && r == 0; line = strtok_r(NULL, "\n", &save)) {
 		struct denial denial = {0};
@@ -82,28 +85,40 @@ void denied_done(struct denied *d)
 	*d = (struct denied){0};
 }
 
-static struct denial *find(const struct denied *d, bool is_key, const struct digest *digest)
+static bool is_of(const struct denial *denial, bool is_key, const struct digest *digest)
 {
-	for (size_t i = 0; i < d->n; i++)
-		if (d->v[i].is_key == is_key && digest_equal(&d->v[i].digest, digest))
-			return &d->v[i];
-	return NULL;
+	return denial->is_key == is_key && digest_equal(&denial->digest, digest);
 }
 
 const struct denial *denied_find(const struct denied *d, bool is_key, const struct digest *digest)
 {
-	return find(d, is_key, digest);
+	for (size_t i = 0; i < d->n; i++)
+		if (is_of(&d->v[i], is_key, digest))
+			return &d->v[i];
+	return NULL;
+}
+
+/* True when one was not confirmed before. */
+static bool confirm_all(struct denied *d, bool is_key, const struct digest *digest)
+{
+	bool changed = false;
+	for (size_t i = 0; i < d->n; i++) {
+		if (!is_of(&d->v[i], is_key, digest) || d->v[i].confirmed)
+			continue;
+		d->v[i].confirmed = changed = true;
+	}
+	return changed;
 }
 
 bool denied_add(struct denied *d, const struct denial *denial)
 {
-	struct denial *old = find(d, denial->is_key, &denial->digest);
-	if (old) {
-		bool stricter = denial->confirmed && !old->confirmed;
-		old->confirmed |= denial->confirmed;
-		return stricter;
-	}
-	append(d, denial);
+	if (denied_find(d, denial->is_key, &denial->digest) && denial->confirmed)
+		return confirm_all(d, denial->is_key, &denial->digest);
+	for (size_t i = 0; i < d->n; i++)
+		if (is_of(&d->v[i], denial->is_key, &denial->digest) &&
+		    (d->v[i].confirmed || d->v[i].incident == denial->incident))
+			return false;
+	append(d, denial); /* one for each incident: a withdrawn notice lifts its own */
 	struct denial *new = &d->v[d->n - 1];
 	new->reason = text_printable(xstrdup(denial->reason));
 	return true;
@@ -111,11 +126,7 @@ bool denied_add(struct denied *d, const struct denial *denial)
 
 bool denied_confirm(struct denied *d, const struct digest *key)
 {
-	struct denial *denial = find(d, true, key);
-	if (!denial || denial->confirmed)
-		return false;
-	denial->confirmed = true;
-	return true;
+	return confirm_all(d, true, key);
 }
 
 static void drop(struct denied *d, size_t i)

@@ -32,7 +32,8 @@ void denied_done(struct denied *d);
 
 const struct denial *denied_find(const struct denied *d, bool is_key,
 				 const struct digest *digest); /* NULL: it is not refused */
-/* Adds (a copy of reason), or makes the denial that is there stricter; true when something changed. Not saved yet. */
+/* Adds (a copy of reason), or makes the denial that is there stricter; true when something changed. Provisional ones of
+ * several incidents stand side by side. Not saved yet. */
 bool denied_add(struct denied *d, const struct denial *denial);
 bool denied_confirm(struct denied *d, const struct digest *key);
 size_t denied_remove(struct denied *d, const struct digest *digest);    /* how many went */

@@ -91,20 +91,32 @@ static json_t *place_record(const struct journal_place *p)
 			 record_from_digest(&p->before), "turns", p->turns, "server", p->server, "belongs", p->belongs);
 }
 
-int journal_save(int folder, const struct journal *j, struct fault *fault)
+/* NULL: a text in it is not UTF-8. */
+static json_t *journal_record(const struct journal *j)
 {
-	char name[32];
+	int r = 0;
 	json_t *certificates = json_array(), *servers = json_array(), *places = json_array();
 	for (size_t i = 0; i < j->txn.ncertificates; i++)
-		json_array_append_new(certificates, certificate_record(&j->certificates[i], &j->txn.certificates[i]));
+		r |= json_array_append_new(certificates,
+					   certificate_record(&j->certificates[i], &j->txn.certificates[i]));
 	for (size_t i = 0; i < j->txn.nservers; i++)
-		json_array_append_new(servers, server_record(j->servers[i], &j->txn.servers[i]));
+		r |= json_array_append_new(servers, server_record(j->servers[i], &j->txn.servers[i]));
 	for (size_t i = 0; i < j->nplaces; i++)
-		json_array_append_new(places, place_record(&j->places[i]));
+		r |= json_array_append_new(places, place_record(&j->places[i]));
 	json_t *record = json_pack("{sI, ss, si, sI, sI, ss, so, so, so}", "id", (json_int_t)j->id, "state",
 				   txn_state_name(j->txn.state), "tries_left", j->txn.tries_left, "started_at_ms",
 				   (json_int_t)j->started_at_ms, "ended_at_ms", (json_int_t)j->ended_at_ms, "reason",
 				   j->reason, "certificates", certificates, "servers", servers, "places", places);
+	if (r == 0)
+		return record;
+	json_decref(record); /* a part is missing: recovery would be wrong by it */
+	return NULL;
+}
+
+int journal_save(int folder, const struct journal *j, struct fault *fault)
+{
+	char name[32];
+	json_t *record = journal_record(j);
 	if (!record)
 		return fault_set(fault, -EINVAL, "the journal can't be written as JSON");
 	file_name(j->id, name);
@@ -229,6 +241,12 @@ int journal_load(int folder, unsigned int id, struct journal **ret, struct fault
 			 r.field ? r.field : "certificates");
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	unsigned int x = *(const unsigned int *)a, y = *(const unsigned int *)b;
+	return x < y ? -1 : x > y;
+}
+
 int journal_list(int folder, unsigned int **ret_ids, size_t *ret_n, struct fault *fault)
 {
 	struct words names = {0};
@@ -245,6 +263,7 @@ int journal_list(int folder, unsigned int **ret_ids, size_t *ret_n, struct fault
 			ids[n++] = id;
 	}
 	words_done(&names);
+	qsort(ids, n, sizeof *ids, compare_ids); /* 1000000.json stands before 999999.json */
 	*ret_ids = ids;
 	*ret_n = n;
 	return 0;

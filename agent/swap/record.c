@@ -136,8 +136,12 @@ int64_t record_time(struct reader *r, const char *field)
 json_t *record_from_words(const struct words *w)
 {
 	json_t *array = json_array();
-	for (size_t i = 0; i < w->n; i++)
-		json_array_append_new(array, json_string(w->v[i]));
+	for (size_t i = 0; i < w->n; i++) {
+		if (json_array_append_new(array, json_string(w->v[i])) == 0)
+			continue;
+		json_decref(array);
+		return NULL;
+	}
 	return array;
 }
 

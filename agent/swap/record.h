@@ -30,7 +30,7 @@ struct digest record_digest(struct reader *r, const char *field);
 struct words record_words(struct reader *r, const char *field);  /* the caller's */
 const json_t *record_array(struct reader *r, const char *field); /* NULL where it failed */
 
-json_t *record_from_words(const struct words *w);
+json_t *record_from_words(const struct words *w); /* NULL: one of them is not UTF-8 */
 json_t *record_from_digest(const struct digest *d);
 json_t *record_from_time(int64_t seconds);                /* RFC 3339; null for 0 */
 int64_t record_time(struct reader *r, const char *field); /* RFC 3339 or null (0) */
