@@ -26,7 +26,8 @@ static int open_input(const char *path, struct fault *fault)
 		r = fault_set(fault, -EINVAL, "%s is not a regular file", path);
 	else if (st.st_size > INPUT_BYTES_MAX)
 		r = fault_set(fault, -EFBIG,
-			      "%s is larger than 1 MiB; hand in only the certificate, its chain and its key", path);
+			      "TOO_LARGE: %s is larger than 1 MiB; hand in only the certificate, its chain and its key",
+			      path);
 	if (r == 0)
 		return fd;
 	close(fd);

@@ -14,44 +14,54 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-#define LINE_MAX_BYTES 65536
+#define TAIL_BYTES 65536 /* read at first to find the last line */
 
 struct audit {
 	int fd;
 	struct digest previous; /* SHA-256 of the last line without its newline; zero: there is none */
+	bool unsure;            /* a write failed: how the file ends must be looked at before the next */
 };
 
-/* Reads the last line: at most LINE_MAX_BYTES from the end of the file. */
-static int read_last_line(struct audit *audit, off_t size, struct fault *fault)
+/* A line that was cut off by a crash or a full disk stays as it is, and is chained like any line. Where not even its
+ * newline can be written, that is for the next time: nothing waits for the record. */
+static void end_line(struct audit *audit)
 {
-	size_t want = size < LINE_MAX_BYTES ? (size_t)size : LINE_MAX_BYTES;
-	AUTO_FREE char *tail = xmalloc(want + 1);
-	ssize_t n = pread(audit->fd, tail, want, size - (off_t)want);
-	if (n < 0)
+	struct fault fault = {0};
+	audit->unsure = files_append(audit->fd, "\n", 1, &fault) < 0;
+	if (audit->unsure)
+		log_error("audit-failed", "audit.jsonl: %s", fault.text);
+}
+
+/* Finds where the chain stands: goes back from the end, twice as far each time, until the whole last line is seen. */
+static int read_last_line(struct audit *audit, struct fault *fault)
+{
+	struct stat st;
+	if (fstat(audit->fd, &st) < 0)
 		return fault_errno(fault, errno, "can't read audit.jsonl");
-	if (n == 0)
-		return 0;
-	size_t len = (size_t)n;
-	if (tail[len - 1] != '\n') { /* cut off by a crash: it stays as it is, and is chained like any line */
-		int r = files_append(audit->fd, "\n", 1, fault);
-		if (r < 0)
-			return r;
-	} else {
-		len--;
+	audit->unsure = false;
+	for (size_t want = TAIL_BYTES; st.st_size > 0; want *= 2) {
+		size_t len = st.st_size < (off_t)want ? (size_t)st.st_size : want;
+		AUTO_FREE char *tail = xmalloc(len);
+		if (pread(audit->fd, tail, len, st.st_size - (off_t)len) != (ssize_t)len)
+			return fault_errno(fault, errno ? errno : EIO, "can't read audit.jsonl");
+		size_t end = tail[len - 1] == '\n' ? len - 1 : len;
+		const char *newline = memrchr(tail, '\n', end);
+		if (!newline && (off_t)len < st.st_size)
+			continue;
+		const char *start = newline ? newline + 1 : tail;
+		audit->previous = hash_bytes(start, end - (size_t)(start - tail));
+		if (end == len)
+			end_line(audit);
+		break;
 	}
-	const char *newline = len ? memrchr(tail, '\n', len) : NULL;
-	const char *start = newline ? newline + 1 : tail;
-	audit->previous = hash_bytes(start, len - (size_t)(start - tail));
 	return 0;
 }
 
 struct audit *audit_open(int state, struct fault *fault)
 {
-	struct stat st;
 	struct audit *audit = xcalloc(1, sizeof *audit);
 	audit->fd = openat(state, "audit.jsonl", O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int r = audit->fd < 0 || fstat(audit->fd, &st) < 0 ? fault_errno(fault, errno, "can't open audit.jsonl")
-							   : read_last_line(audit, st.st_size, fault);
+	int r = audit->fd < 0 ? fault_errno(fault, errno, "can't open audit.jsonl") : read_last_line(audit, fault);
 	if (r == 0)
 		return audit;
 	audit_close(audit);
@@ -67,9 +77,33 @@ void audit_close(struct audit *audit)
 	free(audit);
 }
 
+/* Writes the line with the hash of the one before it. `line` is taken over. */
+static int append(struct audit *audit, json_t *line, struct fault *fault)
+{
+	char hex[DIGEST_HEX];
+	int r = audit->unsure ? read_last_line(audit, fault) : 0;
+	if (r == 0 && audit->unsure)
+		r = fault_set(fault, -EIO, "an earlier line can't be ended");
+	if (r == 0 && line)
+		json_object_set_new(line, "previous", json_string(digest_text(&audit->previous, hex)));
+	AUTO_FREE char *bytes = r == 0 && line ? json_dumps(line, JSON_COMPACT) : NULL;
+	json_decref(line);
+	if (!bytes)
+		return r < 0 ? r : fault_set(fault, -EINVAL, "it can't be written as JSON");
+	size_t len = strlen(bytes);
+	struct digest digest = hash_bytes(bytes, len);
+	bytes = xrealloc(bytes, len + 2);
+	memcpy(bytes + len, "\n", 2);
+	r = files_append(audit->fd, bytes, len + 1, fault);
+	audit->unsure = r < 0;
+	audit->previous = digest;
+	return r;
+}
+
 void audit_write(struct audit *audit, const char *event, const char *certificate, json_t *more, const char *format, ...)
 {
-	char now[32], hex[DIGEST_HEX];
+	char now[32];
+	struct fault fault = {0};
 	va_list args;
 	va_start(args, format);
 	AUTO_FREE char *text = text_printable(xvasprintf(format, args));
@@ -80,19 +114,6 @@ void audit_write(struct audit *audit, const char *event, const char *certificate
 	if (line && more)
 		json_object_update(line, more);
 	json_decref(more);
-	if (line)
-		json_object_set_new(line, "previous", json_string(digest_text(&audit->previous, hex)));
-	AUTO_FREE char *bytes = line ? json_dumps(line, JSON_COMPACT) : NULL;
-	json_decref(line);
-	if (!bytes)
-		return log_error("audit-failed", "an event could not be written as JSON: %s", event);
-	size_t len = strlen(bytes);
-	struct fault fault = {0};
-	struct digest digest = hash_bytes(bytes, len);
-	bytes = xrealloc(bytes, len + 2);
-	memcpy(bytes + len, "\n", 2);
-	if (files_append(audit->fd, bytes, len + 1, &fault) < 0)
-		log_error("audit-failed", "audit.jsonl: %s", fault.text);
-	else
-		audit->previous = digest;
+	if (append(audit, line, &fault) < 0)
+		log_error("audit-failed", "audit.jsonl: event %s: %s", event, fault.text);
 }

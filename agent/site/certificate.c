@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -55,11 +56,13 @@ struct certificate *certificate_new(struct site *site, const struct certificate_
 	struct certificate *c = xcalloc(1, sizeof *c);
 	c->site = site;
 	c->settings = settings;
-	c->folder = files_open_folder(site->folders.certificates, settings->name, 0711, fault);
+	c->folder = files_open_folder(site->folders.certificates, settings->name, 0700, fault);
 	if (c->folder < 0) {
 		free(c);
 		return NULL;
 	}
+	if (fchmod(c->folder, settings->key_mode & 0070 ? 0711 : 0700) < 0)
+		log_warning("certificate-trouble", "%s: can't set the mode of its folder", settings->name);
 	certificate_refresh(c);
 	load_last_swap(c);
 	return c;

@@ -24,6 +24,7 @@ struct incident_wait {
 
 static const char *const stage_names[] = {
 	[INCIDENT_SOUGHT] = "replacement sought",
+	[INCIDENT_PROVING] = "standby being proved",
 	[INCIDENT_CONFIRMATION] = "waiting for confirmation",
 	[INCIDENT_SWAPPING] = "swapping",
 	[INCIDENT_CLOSED] = "closed",
@@ -255,9 +256,20 @@ static void no_source(struct certificate *c, struct incident *i, const char *why
 	answer(i, false, text, next);
 }
 
+/* The incident of this certificate that is at this stage; NULL: it was closed or withdrawn in the meantime. */
+static struct incident *incident_at(const struct certificate *c, enum incident_stage stage)
+{
+	for (size_t k = 0; k < c->site->nincidents; k++) {
+		struct incident *i = c->site->incidents[k];
+		if (i->stage == stage && strcmp(i->certificate, c->settings->name) == 0)
+			return i;
+	}
+	return NULL;
+}
+
 static void on_swapped(struct certificate *c, enum txn_state state, const char *reason, void *data)
 {
-	struct incident *i = incident_of(c);
+	struct incident *i = incident_at(c, INCIDENT_SWAPPING);
 	if (!i || state == TXN_COMMITTED || state == TXN_UNSERVED)
 		return; /* incidents_review, which comes next, sees the new facts */
 	i->stage = INCIDENT_SOUGHT;
@@ -284,11 +296,11 @@ static void on_standby_proved(const struct check_reply *reply, unsigned int numb
 			      void *data)
 {
 	struct certificate *c = data;
-	struct incident *i = incident_of(c);
+	struct incident *i = incident_at(c, INCIDENT_PROVING);
 	(void)number;
 	if (!i)
 		return;
-	i->proving = false;
+	i->stage = INCIDENT_SOUGHT;
 	const struct finding *worst = reply ? findings_worst(&reply->findings) : NULL;
 	if (reply && !findings_block(&reply->findings) && c->standby.number)
 		return stage_standby(c, i, c->standby.number);
@@ -341,7 +353,7 @@ static void review(struct certificate *c, struct incident *i)
 		digest_equal(&c->live.sha256, &i->sha256) || (i->denies_key && digest_equal(&c->live.spki, &i->spki));
 	if (i->only_standby)
 		return standby_dropped(c, i);
-	if (c->swapping || c->ready.number || i->proving)
+	if (c->swapping || c->ready.number || i->stage == INCIDENT_PROVING)
 		return;
 	if (!noticed_is_live && c->live.number) {
 		if (c->transaction) /* AWAITING or STUCK: not proved on the wire */
@@ -355,19 +367,28 @@ static void review(struct certificate *c, struct incident *i)
 		return no_source(c, i, c->standby.number ? "the standby pair is refused" : "");
 	if (needs_person(c, i))
 		return ask_person(c, i);
-	i->proving = true;
+	i->stage = INCIDENT_PROVING;
 	prove_generation(c, c->standby.number, on_standby_proved, c);
+}
+
+/* A review may close its incident: the next is found by its number, not by its place in the list. */
+static struct incident *next_of(const struct certificate *c, unsigned int after)
+{
+	struct incident *next = NULL;
+	for (size_t k = 0; k < c->site->nincidents; k++) {
+		struct incident *i = c->site->incidents[k];
+		if (i->id > after && strcmp(i->certificate, c->settings->name) == 0 && (!next || i->id < next->id))
+			next = i;
+	}
+	return next;
 }
 
 void incidents_review(struct certificate *c)
 {
-	struct incident *i = incident_of(c);
-	while (i) {
-		size_t before = c->site->nincidents;
+	unsigned int id = 0;
+	for (struct incident *i; (i = next_of(c, id));) {
+		id = i->id;
 		review(c, i);
-		if (c->site->nincidents == before)
-			return;
-		i = incident_of(c); /* that one is closed: the next */
 	}
 }
 

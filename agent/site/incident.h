@@ -10,6 +10,7 @@
 
 enum incident_stage {
 	INCIDENT_SOUGHT,       /* a replacement is looked for */
+	INCIDENT_PROVING,      /* the standby pair, once more */
 	INCIDENT_CONFIRMATION, /* a proved one waits for `certswapctl confirm` */
 	INCIDENT_SWAPPING,
 	INCIDENT_CLOSED, /* replaced, or withdrawn */
@@ -42,8 +43,7 @@ struct incident {
 	struct timer *review;       /* a look at the facts that was asked for */
 	char *told;                 /* the last reason for which nothing goes on: said once */
 	unsigned int tried_standby; /* a standby that was refused is not tried again */
-	bool proving;
-	bool only_standby; /* what was noticed stood by and was never seen by anybody */
+	bool only_standby;          /* what was noticed stood by and was never seen by anybody */
 	struct incident_wait *waits;
 	size_t nwaits;
 };

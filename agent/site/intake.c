@@ -163,6 +163,14 @@ static const struct object *choose_leaf(const struct identify_reply *reply, stru
 	return NULL;
 }
 
+static bool holds_nothing(const struct identify_reply *reply)
+{
+	for (size_t i = 0; i < reply->n; i++)
+		if (reply->v[i].kind != OBJECT_NOTHING)
+			return false;
+	return true;
+}
+
 static bool is_locked(const struct identify_reply *reply)
 {
 	for (size_t i = 0; i < reply->n; i++)
@@ -195,7 +203,8 @@ static void on_set_identified(struct identify_reply *reply, const struct fault *
 	bool locked = is_locked(reply);
 	if (!leaf) {
 		AUTO_FREE char *what = describe(set, reply);
-		AUTO_FREE char *text = xasprintf("%s:%s", problem.text, what);
+		AUTO_FREE char *text =
+			xasprintf("%s%s:%s", holds_nothing(reply) ? "UNREADABLE: " : "", problem.text, what);
 		const char *next = locked ? "give its password: --password-file FILE, or at the prompt" : NULL;
 		return finish(set, 1, text, next);
 	}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -72,7 +73,7 @@ static int open_folders(struct site *site, struct fault *fault)
 		int *fd;
 		const char *name;
 		mode_t mode;
-	} parts[] = {{&f->certificates, "certificates", 0711}, {&f->incoming, "incoming", 0700},
+	} parts[] = {{&f->certificates, "certificates", 0700}, {&f->incoming, "incoming", 0700},
 		     {&f->notices, "notices", 0700},           {&f->work, "work", 0700},
 		     {&f->rejected, "rejected", 0700},         {&f->journal, "journal", 0700},
 		     {&f->incidents, "incidents", 0700}};
@@ -95,15 +96,15 @@ static int open_folders(struct site *site, struct fault *fault)
 
 static void tear_down(struct site *site)
 {
-	notices_close(site);
 	for (size_t i = 0; i < site->nservers; i++)
 		server_free(site->servers[i]); /* first: no hook answers any more */
-	jobs_close(site->jobs);
-	transactions_close(site);
+	notices_close(site);
 	watched_close(site->watched);
-	patrol_close(site->patrol);
 	neighbours_close(site->neighbours);
 	dropbox_close(site->dropbox);
+	patrol_close(site->patrol); /* it and the transactions hold jobs */
+	transactions_close(site);
+	jobs_close(site->jobs);
 	incidents_close(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
 		certificate_free(site->certificates[i]);
@@ -137,6 +138,11 @@ static int make_servers(struct site *site)
 static int make_certificates(struct site *site, struct fault *fault)
 {
 	const struct settings *s = site->settings;
+	bool group = false; /* somebody of a group reads a key: then the folders above it let him through */
+	for (size_t i = 0; i < s->ncertificates; i++)
+		group |= (s->certificates[i].key_mode & 0070) != 0;
+	if (fchmod(site->folders.certificates, group ? 0711 : 0700) < 0)
+		return fault_errno(fault, errno, "can't set the mode of certificates/");
 	site->certificates = xcalloc(s->ncertificates, sizeof(*site->certificates));
 	for (size_t i = 0; i < s->ncertificates; i++) {
 		struct certificate *c = certificate_new(site, &s->certificates[i], fault);

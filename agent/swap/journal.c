@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/files.h"
@@ -129,10 +130,11 @@ int journal_save(int folder, const struct journal *j, struct fault *fault)
 
 int journal_reserve(int folder, struct fault *fault)
 {
-	if (faccessat(folder, RESERVE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	struct stat st;
+	if (fstatat(folder, RESERVE, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size == RESERVE_BYTES)
 		return 0;
 	char *zeros = xcalloc(1, RESERVE_BYTES);
-	int r = files_create(folder, RESERVE, zeros, RESERVE_BYTES, 0600, fault);
+	int r = files_replace(folder, RESERVE, zeros, RESERVE_BYTES, 0600, fault); /* whole, or not at all */
 	free(zeros);
 	return r;
 }
@@ -250,7 +252,9 @@ static int compare_ids(const void *a, const void *b)
 int journal_list(int folder, unsigned int **ret_ids, size_t *ret_n, struct fault *fault)
 {
 	struct words names = {0};
-	int r = files_list(folder, false, &names, fault);
+	int r = record_sweep(folder, fault);
+	if (r == 0)
+		r = files_list(folder, false, &names, fault);
 	if (r < 0)
 		return r;
 	unsigned int *ids = xcalloc(names.n, sizeof *ids);

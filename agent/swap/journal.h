@@ -47,7 +47,8 @@ void journal_reason(struct journal *j, const char *format, ...)
 int journal_reserve(int folder, struct fault *fault);
 int journal_save(int folder, const struct journal *j, struct fault *fault);
 int journal_load(int folder, unsigned int id, struct journal **ret, struct fault *fault);
-int journal_list(int folder, unsigned int **ret_ids, size_t *ret_n,
-		 struct fault *fault); /* ascending; the caller frees */
+/* At a start: what saves that were cut off have left goes, then the ids of the journals, ascending; the caller frees.
+ */
+int journal_list(int folder, unsigned int **ret_ids, size_t *ret_n, struct fault *fault);
 int journal_remove(int folder, unsigned int id, struct fault *fault);
 #endif

@@ -35,6 +35,19 @@ int record_save(int folder, const char *name, const json_t *record, struct fault
 	return r;
 }
 
+int record_sweep(int folder, struct fault *fault)
+{
+	struct words names = {0};
+	int r = files_list(folder, true, &names, fault);
+	for (size_t i = 0; r == 0 && i < names.n; i++) {
+		const char *end = strrchr(names.v[i], '.');
+		if (names.v[i][0] == '.' && end != names.v[i] && strcmp(end, ".new") == 0)
+			r = files_remove(folder, names.v[i], fault);
+	}
+	words_done(&names);
+	return r;
+}
+
 static const json_t *field_of(struct reader *r, const char *field, bool (*fits)(const json_t *))
 {
 	const json_t *value = json_object_get(r->object, field);

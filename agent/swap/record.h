@@ -17,6 +17,8 @@
 int record_load(int folder, const char *name, json_t **ret, struct fault *fault);
 /* Puts the object in the place of what was there, durably; 0600. */
 int record_save(int folder, const char *name, const json_t *record, struct fault *fault);
+/* At a start: removes the temporary files (".NAME.new") that saves which were cut off have left in the folder. */
+int record_sweep(int folder, struct fault *fault);
 
 struct reader {
 	const json_t *object;

@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "base/memory.h"
+#include "swap/record.h"
 
 #define LINK_MAX_LENGTH 256
 #define FILE_MAX_BYTES  (4 * 1024 * 1024)
@@ -337,6 +338,8 @@ int store_sweep(int folder, struct fault *fault)
 	int r = generations < 0 ? generations : list_generations(generations, &names, fault);
 	if (r == 0 && store_link_number(folder, "next", NULL) > 0) /* the next swap would take it for a stranger's */
 		r = files_remove(folder, "next", fault);
+	if (r == 0)
+		r = record_sweep(folder, fault);
 	for (size_t i = 0; r == 0 && i < names.n; i++) {
 		AUTO_FREE char *meta = xasprintf("%s/meta.json", names.v[i]);
 		if (faccessat(generations, meta, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&

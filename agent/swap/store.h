@@ -53,7 +53,8 @@ int store_look(int folder, unsigned int old, unsigned int new, enum txn_disk *re
  * repeated. */
 int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_foreign, struct fault *fault);
 
-/* Removes what a crash left: generations without meta.json, `next` once no journal needs it. */
+/* Removes what a crash left: generations without meta.json, temporary files and links, `next` once no journal needs it.
+ */
 int store_sweep(int folder, struct fault *fault);
 /* Removes generations that nothing names, all but the `keep` newest. */
 int store_prune(int folder, unsigned int keep, struct fault *fault);
