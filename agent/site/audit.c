@@ -42,8 +42,9 @@ static int read_last_line(struct audit *audit, struct fault *fault)
 	for (size_t want = TAIL_BYTES; st.st_size > 0; want *= 2) {
 		size_t len = st.st_size < (off_t)want ? (size_t)st.st_size : want;
 		AUTO_FREE char *tail = xmalloc(len);
-		if (pread(audit->fd, tail, len, st.st_size - (off_t)len) != (ssize_t)len)
-			return fault_errno(fault, errno ? errno : EIO, "can't read audit.jsonl");
+		ssize_t n = pread(audit->fd, tail, len, st.st_size - (off_t)len);
+		if (n != (ssize_t)len)
+			return fault_errno(fault, n < 0 ? errno : EIO, "can't read audit.jsonl");
 		size_t end = tail[len - 1] == '\n' ? len - 1 : len;
 		const char *newline = memrchr(tail, '\n', end);
 		if (!newline && (off_t)len < st.st_size)

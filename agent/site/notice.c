@@ -252,6 +252,9 @@ int notice_read(struct site *site, const json_t *object, bool file, struct notic
 	find_hits(site, &s, ret_hits);
 	if (!ret_hits->n && s.by_name && site_certificate(site, s.name))
 		return fault_set(fault, -ENOENT, "%s has no certificate yet: there is nothing to be revoked", s.name);
+	if (!ret_hits->n && s.by_name)
+		return fault_set(fault, -ENOENT,
+				 "there is no certificate named %.80s here (certswapctl status lists them)", s.name);
 	if (!ret_hits->n)
 		return fault_set(
 			fault, -ENOENT,
