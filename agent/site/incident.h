@@ -18,15 +18,6 @@ enum incident_stage {
 };
 const char *incident_stage_name(enum incident_stage stage);
 
-/* What a notice says (CONTRACT "A notice file"); times in seconds, 0: not said. */
-struct notice {
-	char case_letter; /* 0: not said */
-	int reason;       /* CRLReason; -1: not said */
-	bool host_scope;  /* every key on this disk is suspect */
-	int64_t received_at, revoke_at;
-	const char *reference; /* may be NULL */
-};
-
 struct incident {
 	unsigned int id;
 	char *certificate, *reference, *serial;
@@ -51,22 +42,13 @@ struct incident {
 int incidents_load(struct site *site, struct fault *fault);
 void incidents_close(struct site *site);
 
-/* A notice hit `hit`, a generation of c: opens an incident or joins the one that is open (the stricter deadline and
- * reason win), denies the key where the case says so, and begins to look for a replacement. NULL and fault when it
- * can't be recorded. */
-struct incident *incident_open(struct certificate *c, const struct meta *hit, const struct notice *notice,
-			       struct fault *fault);
-
-/* Begins the search for a replacement soon. cb (may be NULL) is called once: closed (the replacement is proved), or as
- * soon as only a person or another party can move it on; `next` says what to do. */
-typedef void (*incident_wait_cb)(struct incident *incident, bool done, const char *text, const char *next, void *data);
-void incident_wait(struct site *site, struct incident *incident, incident_wait_cb cb, void *data);
-
-/* The facts about c have changed: each of its incidents looks again. */
-void incidents_review(struct certificate *c);
-/* confirm NAME / withdraw ID. */
-int incident_confirm(struct certificate *c, struct fault *fault);
-int incident_withdraw(struct site *site, unsigned int id, const char *why, struct fault *fault);
+void incident_save(struct site *site, struct incident *incident); /* a failure is logged */
+/* Adds a line to its story, saves it, and writes it to the audit log. */
+void incident_tell(struct site *site, struct incident *incident, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The open incident of c about this generation, made where there is none. */
+struct incident *incident_for(struct certificate *c, const struct meta *hit);
+void incident_free(struct incident *incident);
 
 struct incident *incident_of(const struct certificate *c); /* the open one with the nearest deadline; NULL: none */
 json_t *incident_json(const struct incident *incident, bool whole);

@@ -19,10 +19,10 @@
 #include "site/certificate.h"
 #include "site/command.h"
 #include "site/dropbox.h"
-#include "site/incident.h"
 #include "site/neighbour.h"
 #include "site/notice.h"
 #include "site/patrol.h"
+#include "site/response.h"
 #include "site/transaction.h"
 #include "site/watched.h"
 

@@ -162,7 +162,7 @@ static int several_issuers(const struct selector *s, const struct notice_hits *h
 		differ |= strcmp(hits->v[i].meta->issuer, hits->v[0].meta->issuer) != 0;
 		text_add(&list, "\n  %s: %s", hits->v[i].certificate->settings->name, hits->v[i].meta->issuer);
 	}
-	if (differ && s->by_serial && !*s->issuer && !s->by_name && !s->by_digest)
+	if (differ && s->by_serial && !s->by_name && !s->by_digest) /* a part of an issuer may fit several */
 		fault_set(fault, -EEXIST,
 			  "serial %s fits certificates of several issuers; say which with --issuer:%.700s", s->serial,
 			  list.s);

@@ -2,7 +2,7 @@
  * certificates here they hit. Runs in certswapd; what it reads is small JSON of the host's own operators. */
 #ifndef SITE_NOTICE_H
 #define SITE_NOTICE_H
-#include "site/incident.h"
+#include "site/response.h"
 
 struct notice_hit {
 	struct certificate *certificate;
