@@ -34,15 +34,15 @@ int fault_errno(struct fault *fault, int error, const char *format, ...)
 	return code;
 }
 
-int fault_prefix(struct fault *fault, const char *format, ...)
+int fault_prefix(struct fault *fault, int code, const char *format, ...)
 {
 	if (!fault)
-		return -1;
+		return code;
 	va_list args;
 	va_start(args, format);
 	AUTO_FREE char *before = xvasprintf(format, args);
 	va_end(args);
 	AUTO_FREE char *both = xasprintf("%s: %s", before, fault->text);
-	strncpy(fault->text, both, sizeof fault->text - 1);
-	return fault->code;
+	snprintf(fault->text, sizeof fault->text, "%s", both);
+	return code;
 }

@@ -14,6 +14,6 @@ struct fault {
 int fault_set(struct fault *fault, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int fault_errno(struct fault *fault, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Puts "what: " before the text that is there already; returns fault's code. */
-int fault_prefix(struct fault *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Puts "what: " before the text that is there already; returns code, which the caller has. */
+int fault_prefix(struct fault *fault, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif

@@ -200,7 +200,7 @@ int files_exchange(int dirfd, const char *a, const char *b, struct fault *fault)
 {
 	if (renameat2(dirfd, a, dirfd, b, RENAME_EXCHANGE) < 0)
 		return fault_errno(fault, errno, "can't exchange %s and %s", a, b);
-	return files_sync_folder(dirfd, fault);
+	return files_sync_folder(dirfd, fault) < 0 ? -EIO : 0; /* never one of the codes that mean "can't exchange" */
 }
 
 int files_move(int from, const char *name, int to, const char *new_name, struct fault *fault)

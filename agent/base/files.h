@@ -13,7 +13,7 @@
 /* Opens the folder `name` below dirfd (AT_FDCWD: an ordinary path), making it first with `mode` where it is missing;
  * made durably. mode 0 = do not make. Parents are not made. Returns a descriptor. */
 int files_open_folder(int dirfd, const char *name, mode_t mode, struct fault *fault);
-/* The same for a path with missing parents (each made with `mode`). */
+/* The same for a path with missing parents (those are made with 0755). */
 int files_open_path(const char *path, mode_t mode, struct fault *fault);
 
 /* Reads a regular file of at most `max` bytes; *ret_bytes gets a NUL behind it and belongs to the caller.

@@ -137,37 +137,49 @@ const char *text_time_left(int64_t seconds, char *buf)
 	return buf;
 }
 
+/* '0' in the form stands for a digit, 'T' for "T", "t" or a space, '+' for a sign. */
+static bool has_form(const char *s, const char *form)
+{
+	for (; *form; s++, form++) {
+		bool fits = *form == '0'   ? isdigit((unsigned char)*s)
+			    : *form == 'T' ? *s == 'T' || *s == 't' || *s == ' '
+			    : *form == '+' ? *s == '+' || *s == '-'
+					   : *s == *form;
+		if (!fits)
+			return false;
+	}
+	return true;
+}
+
 int text_to_time(const char *s, int64_t *ret_seconds)
 {
 	struct tm tm = {0};
-	int used = 0;
-	if (sscanf(s, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-		   &tm.tm_sec, &used) != 6)
+	int h = 0, m = 0;
+	if (!has_form(s, "0000-00-00T00:00:00") || sscanf(s, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon,
+							  &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6)
 		return -EINVAL;
 	if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
-	    tm.tm_sec > 60 || tm.tm_year < 1970)
+	    tm.tm_sec > 60)
 		return -EINVAL;
-	int mon = tm.tm_mon - 1, mday = tm.tm_mday;
+	int mon = tm.tm_mon - 1, mday = tm.tm_mday, leap = tm.tm_sec == 60;
 	tm.tm_year -= 1900;
 	tm.tm_mon = mon;
+	tm.tm_sec -= leap; /* 23:59:60 is the second before midnight for us */
 	int64_t t = timegm(&tm);
 	if (tm.tm_mon != mon || tm.tm_mday != mday) /* 31 February and the like were carried over */
 		return -EINVAL;
-	s += used;
-	if (*s == '.')
+	s += strlen("0000-00-00T00:00:00");
+	if (*s == '.' && isdigit((unsigned char)s[1]))
 		for (s++; isdigit((unsigned char)*s); s++)
 			;
-	int h, m;
-	char sign;
-	if ((*s == 'Z' || *s == 'z') && !s[1]) {
-		*ret_seconds = t;
-		return 0;
-	}
-	used = 0;
-	if (sscanf(s, "%c%2d:%2d%n", &sign, &h, &m, &used) != 3 || s[used] || (sign != '+' && sign != '-') || h < 0 ||
-	    h > 23 || m < 0 || m > 59)
+	if (*s == '+' || *s == '-') {
+		if (!has_form(s, "+00:00") || s[6] || sscanf(s + 1, "%2d:%2d", &h, &m) != 2 || h > 23 || m > 59)
+			return -EINVAL;
+		t += (*s == '+' ? -1 : 1) * (h * 3600 + m * 60);
+	} else if ((*s != 'Z' && *s != 'z') || s[1]) {
 		return -EINVAL;
-	*ret_seconds = sign == '+' ? t - h * 3600 - m * 60 : t + h * 3600 + m * 60;
+	}
+	*ret_seconds = t;
 	return 0;
 }
 
@@ -175,8 +187,11 @@ const char *text_from_time(int64_t seconds, char *buf)
 {
 	time_t t = (time_t)seconds;
 	struct tm tm;
-	if (!gmtime_r(&t, &tm) || !strftime(buf, 32, "%Y-%m-%dT%H:%M:%SZ", &tm))
+	if (!gmtime_r(&t, &tm) || tm.tm_year > 9999 - 1900 || tm.tm_year < -1900)
 		strcpy(buf, "?");
+	else
+		snprintf(buf, 32, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+			 tm.tm_hour, tm.tm_min, tm.tm_sec);
 	return buf;
 }
 
@@ -223,11 +238,35 @@ int text_unhex(const char *s, void *ret_bytes, size_t len)
 	return 0;
 }
 
+/* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 where there is none. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = *s < 0x80                 ? 1
+		   : *s >= 0xc2 && *s < 0xe0 ? 2
+		   : *s >= 0xe0 && *s < 0xf0 ? 3
+		   : *s >= 0xf0 && *s < 0xf5 ? 4
+					     : 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80) /* the NUL at the end, too */
+			return 0;
+	bool overlong = (*s == 0xe0 && s[1] < 0xa0) || (*s == 0xf0 && s[1] < 0x90);
+	bool no_character = (*s == 0xed && s[1] >= 0xa0) || (*s == 0xf4 && s[1] >= 0x90);
+	return n > 2 && (overlong || no_character) ? 0 : n;
+}
+
 char *text_printable(char *s)
 {
-	for (unsigned char *p = (unsigned char *)s; *p; p++)
-		if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)) /* C0, DEL, C1 */
-			*p = '?';
+	unsigned char *p = (unsigned char *)s;
+	while (*p) {
+		size_t n = utf8_length(p);
+		bool command = *p < 0x20 || *p == 0x7f || (n == 2 && *p == 0xc2 && p[1] < 0xa0); /* C0, DEL, C1 */
+		if (n && !command) {
+			p += n;
+			continue;
+		}
+		memset(p, '?', n ? n : 1);
+		p += n ? n : 1;
+	}
 	return s;
 }
 

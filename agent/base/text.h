@@ -33,7 +33,8 @@ const char *text_from_ms(int64_t ms, char *buf);
 /* For people: "23 h 41 min", "3 d 4 h", "12 s"; negative: "overdue by ...". buf >= 48 bytes; returns buf. */
 const char *text_time_left(int64_t seconds, char *buf);
 
-/* RFC 3339: "2026-11-23T17:50:00Z" (offset and fraction accepted) <-> seconds since 1970. 0 or -EINVAL. */
+/* RFC 3339: "2026-11-23T17:50:00Z" (offset and fraction accepted) <-> seconds since 1970 (negative before; the years 0
+ * to 9999 come back as they went). 0 or -EINVAL. */
 int text_to_time(const char *s, int64_t *ret_seconds);
 const char *text_from_time(int64_t seconds, char *buf); /* buf >= 32 bytes */
 const char *text_from_time_ms(int64_t ms, char *buf);   /* with milliseconds; buf >= 32 bytes */
@@ -43,7 +44,8 @@ void text_hex(const void *bytes, size_t len, char *out);
 /* Exactly len bytes from 2*len hexadecimal digits of any case; 0 or -EINVAL. */
 int text_unhex(const char *s, void *ret_bytes, size_t len);
 
-/* In place: every byte that a terminal or a log could take for a command becomes '?'. UTF-8 stays. Returns s. */
+/* In place: every byte that a terminal or a log could take for a command, or that is no UTF-8 (JSON would refuse it),
+ * becomes '?'. Returns s. */
 char *text_printable(char *s);
 
 /* A managed certificate's or a server's name: letters, digits, . _ - ; does not begin with '.' or '-'; 1..64 bytes. */

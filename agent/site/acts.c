@@ -314,7 +314,7 @@ int act_look_at_disk(struct journal *j, struct certificate *const *certificates,
 		int r = store_look(certificates[i]->folder, c->old_number, c->new_number, &j->txn.certificates[i].disk,
 				   fault);
 		if (r < 0)
-			return fault_prefix(fault, "%s", c->name);
+			return fault_prefix(fault, r, "%s", c->name);
 	}
 	return 0;
 }

@@ -147,7 +147,7 @@ static int make_certificates(struct site *site, struct fault *fault)
 	for (size_t i = 0; i < s->ncertificates; i++) {
 		struct certificate *c = certificate_new(site, &s->certificates[i], fault);
 		if (!c)
-			return fault_prefix(fault, "certificate %s", s->certificates[i].name);
+			return fault_prefix(fault, fault->code, "certificate %s", s->certificates[i].name);
 		site->certificates[site->ncertificates++] = c;
 	}
 	return 0;
@@ -339,7 +339,7 @@ static int start(struct site *site, struct fault *fault)
 		return fault->code;
 	r = denied_load(site->folders.state, &site->denied, fault);
 	if (r < 0)
-		return fault_prefix(fault, "the list of refused keys must be readable before anything is touched");
+		return fault_prefix(fault, r, "the list of refused keys must be readable before anything is touched");
 	transactions_on_change(on_certificate_changed);
 	r = build(site, fault);
 	if (r < 0)

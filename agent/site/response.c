@@ -293,7 +293,7 @@ struct incident *incident_open(struct certificate *c, const struct meta *hit, co
 	struct incident *i = incident_for(c, hit);
 	join(i, notice);
 	if (deny(c, i, hit, fault) < 0) {
-		fault_prefix(fault, "the denial of %s can't be saved", i->certificate);
+		(void)fault_prefix(fault, fault->code, "the denial of %s can't be saved", i->certificate);
 		return NULL;
 	}
 	const struct revocation_case *rule = policy_case(i->case_letter);

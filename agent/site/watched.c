@@ -208,7 +208,7 @@ struct watched *watched_open(struct site *site, struct fault *fault)
 		for (size_t k = 0; k < c->settings->watch.n; k++) {
 			if (add_folder(w, c, c->settings->watch.v[k], fault) == 0)
 				continue;
-			fault_prefix(fault, "%s", c->settings->watch.v[k]);
+			(void)fault_prefix(fault, fault->code, "%s", c->settings->watch.v[k]);
 			watched_close(w);
 			return NULL;
 		}

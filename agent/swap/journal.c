@@ -125,7 +125,7 @@ int journal_save(int folder, const struct journal *j, struct fault *fault)
 	if ((r == -ENOSPC || r == -EDQUOT) && unlinkat(folder, RESERVE, 0) == 0)
 		r = record_save(folder, name, record, fault);
 	json_decref(record);
-	return r < 0 ? fault_prefix(fault, "journal") : 0;
+	return r < 0 ? fault_prefix(fault, r, "journal") : 0;
 }
 
 int journal_reserve(int folder, struct fault *fault)

@@ -206,7 +206,7 @@ int store_read_meta(int folder, unsigned int number, struct meta *ret, struct fa
 	if (generation < 0)
 		return generation;
 	int r = meta_load(generation, ret, fault);
-	return r < 0 ? fault_prefix(fault, "%s", path) : 0;
+	return r < 0 ? fault_prefix(fault, r, "%s", path) : 0;
 }
 
 int store_set_standby(int folder, unsigned int number, struct fault *fault)
@@ -301,7 +301,7 @@ static int finish_look(int folder, unsigned int old, unsigned int new, int live,
 		r = files_remove(folder, "next", fault);
 		return r < 0 ? r : live;
 	}
-	if (live <= 0 || (live != (int)old && live != (int)new))
+	if (live != (int)old && live != (int)new)
 		return live; /* two strangers: neither is ours to remove */
 	r = give_back(folder, store_generation_path((unsigned int)live, ours), fault);
 	return r < 0 ? r : -EINVAL;

@@ -340,6 +340,9 @@ def main():
             mismatch(run, watched, live)
             killed(run, watched, live)
             last_words(run, watched)
+    except KeyboardInterrupt:
+        print("\nInterrupted: everything that ran here has been ended.")
+        return 130
     except (AssertionError, OSError) as problem:
         story.claim("The demonstration came to its end", False, str(problem).splitlines()[0])
         print(problem, file=sys.stderr)

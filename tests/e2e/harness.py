@@ -77,7 +77,8 @@ class Agent:
         with open(self.log_file(), "ab") as log:
             self.process = subprocess.Popen(
                 [*tracer, str(PROGRAMS / "certswapd"), "-c", str(self.run.config)], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, cwd="/", env={**os.environ, "NOTIFY_SOCKET": address})
+                stderr=log, cwd="/", env={**os.environ, "NOTIFY_SOCKET": address},
+                start_new_session=True)  # Ctrl-C is for the tests
         return self
 
     def start(self, seconds=15.0, tracer=()):

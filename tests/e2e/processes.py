@@ -141,6 +141,7 @@ def guarded(main):
     if main_pid == 0:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started us with it ignored
         sys.exit(main())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Ctrl-C comes to the whole foreground group by itself

@@ -70,8 +70,8 @@ class Swap(Case):
                 self.assertTrue(run.serves(pair))
             self.assertEqual(run.identities(), identities)
             run.verify_log()
-            open_files = len(os.listdir(f"/proc/{run.agent.process.pid}/fd"))
-            self.assertLess(open_files, 40)
+            if os.getuid() == 0:  # it keeps its core and its descriptors from its own user too
+                self.assertLess(len(os.listdir(f"/proc/{run.agent.process.pid}/fd")), 40)
 
     def test_two_certificates_dropped_together(self):
         two = {"shop": ["shop.example.test"], "mail": ["mail.example.test"]}
@@ -82,6 +82,22 @@ class Swap(Case):
             run.drop([pair.file(f"{name}.pem", pair.fullchain + pair.key) for name, pair in pairs.items()])
             for name, pair in pairs.items():
                 run.wait_served(pair, names=two[name])
+
+    def test_configuration_broken_before_a_batch(self):
+        two = {"shop": ["shop.example.test"], "mail": ["mail.example.test"]}
+        with Run("broken-batch", certificates=two) as run:
+            run.agent.start()
+            run.begin()
+            identities = run.identities()
+            config = pathlib.Path(run.by_kind["apache"].config)
+            config.write_text(config.read_text() + "NoSuchDirective on\n")
+            pairs = {name: run.ca.issue(names) for name, names in two.items()}
+            before = {name: run.agent.status(name)["last_swap"] for name in two}
+            run.drop([pair.file(f"{name}.pem", pair.fullchain + pair.key) for name, pair in pairs.items()])
+            for name in two:
+                wait_until(f"the end of the swap of {name}",
+                           lambda n=name: run.agent.status(n)["last_swap"] != before[n], 30, 0.05)
+            self.assertEqual(run.identities(), identities)
 
     def test_ordinary_reload_of_the_server_in_between(self):
         with Run("reloaded") as run:

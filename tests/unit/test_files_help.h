@@ -65,6 +65,32 @@ __attribute__((weak)) int fdatasync(int fd)
 	return files_sync(fd, SYS_fdatasync);
 }
 
+/* A stranger at work just before each renameat2, and before each symlinkat, of the program under test; and a filesystem
+ * that can't exchange. */
+__attribute__((weak)) struct {
+	void (*before_rename)(void);
+	void (*before_link)(void);
+	bool no_exchange;
+} files_names;
+
+__attribute__((weak)) int renameat2(int from, const char *name, int to, const char *new_name, unsigned int flags)
+{
+	if (files_names.before_rename)
+		files_names.before_rename();
+	if (files_names.no_exchange && (flags & RENAME_EXCHANGE)) {
+		errno = EXDEV;
+		return -1;
+	}
+	return (int)syscall(SYS_renameat2, from, name, to, new_name, flags);
+}
+
+__attribute__((weak)) int symlinkat(const char *target, int folder, const char *name)
+{
+	if (files_names.before_link)
+		files_names.before_link();
+	return (int)syscall(SYS_symlinkat, target, folder, name);
+}
+
 /* The name under which the test's folder stands in the log. */
 static inline const char *files_name(void)
 {
@@ -187,12 +213,19 @@ static inline const char *files_all(int dir)
 
 /* ---- broken filesystems ---- */
 
+/* Ends the test without a verdict. */
+static inline void files_skip(const char *why)
+{
+	(void)rmdir(files_path);
+	cr_skip_test("%s", why);
+}
+
 static inline void files_write_map(const char *path, unsigned int id)
 {
 	AUTO_FREE char *map = xasprintf("0 %u 1\n", id);
 	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, map, strlen(map)) < 0)
-		cr_skip_test("no mount namespace to be had");
+		files_skip("no mount namespace to be had");
 }
 
 /* The descriptor still leads to what was there before. */
@@ -209,14 +242,14 @@ static inline void files_own_mounts(void)
 	unsigned int uid = geteuid(), gid = getegid();
 	if (unshare(CLONE_NEWNS) < 0) {
 		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-			cr_skip_test("no mount namespace to be had");
+			files_skip("no mount namespace to be had");
 		files_write_map("/proc/self/uid_map", uid);
 		AUTO_CLOSE int fd = open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC);
 		(void)!write(fd, "deny", 4);
 		files_write_map("/proc/self/gid_map", gid);
 	}
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		cr_skip_test("no mounts of one's own");
+		files_skip("no mounts of one's own");
 	files_reopen();
 }
 
@@ -226,7 +259,7 @@ static inline void files_small_disk(unsigned int kib)
 	AUTO_FREE char *size = xasprintf("size=%uk,mode=0700", kib);
 	files_own_mounts();
 	if (mount("tmpfs", files_path, "tmpfs", 0, size) < 0)
-		cr_skip_test("no tmpfs to be had");
+		files_skip("no tmpfs to be had");
 	files_reopen();
 }
 

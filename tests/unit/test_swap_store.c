@@ -218,7 +218,8 @@ FILES_TEST(changed, each_file_alone_and_together)
 		cr_expect_eq(store_changed_files(files_folder, &meta), 0);
 	}
 	cr_assert_eq(unlinkat(files_folder, "gen/000001/cert.pem", 0), 0);
-	files_set_link(files_folder, "gen/000001/chain.pem", "fullchain.pem");
+	cr_assert_eq(renameat(files_folder, "gen/000001/chain.pem", files_folder, "gen/000001/copy.pem"), 0);
+	files_set_link(files_folder, "gen/000001/chain.pem", "copy.pem"); /* the same bytes */
 	cr_expect_eq(store_changed_files(files_folder, &meta), 3, "missing, and a link");
 	meta_done(&meta);
 }
@@ -513,6 +514,127 @@ FILES_TEST(exchange, a_full_disk_changes_nothing)
 	r = store_exchange(files_folder, 1, 2, &foreign, &fault);
 	cr_expect(r == 0 || r == -ENOSPC, "%s", fault.text);
 	cr_expect_str_eq(live(), r == 0 ? "gen/000002" : "gen/000001");
+}
+
+/* What a stranger puts in the place of live, just before each exchange: a link's target, "FILE", "FOLDER" or "GONE". */
+static const char *const *strangers;
+
+static void put_stranger(const char *what)
+{
+	if (unlinkat(files_folder, "live", 0) < 0)
+		(void)files_remove_tree(files_folder, "live", NULL);
+	if (strcmp(what, "FILE") == 0)
+		files_put(files_folder, "live", "a stranger's");
+	else if (strcmp(what, "FOLDER") == 0)
+		cr_assert_eq(mkdirat(files_folder, "live", 0700), 0);
+	else if (strcmp(what, "GONE") != 0)
+		cr_assert_eq(symlinkat(what, files_folder, "live"), 0);
+}
+
+static void next_stranger(void)
+{
+	if (*strangers)
+		put_stranger(*strangers++);
+}
+
+/* An exchange of 1 with 2 while these strangers come, one before each renameat2. */
+static int exchange_among(const char *const *these, bool *ret_foreign)
+{
+	set_live("gen/000001");
+	strangers = these;
+	files_names.before_rename = next_stranger;
+	int r = store_exchange(files_folder, 1, 2, ret_foreign, &fault);
+	files_names.before_rename = NULL;
+	return r;
+}
+
+FILES_TEST(exchange, gives_back_what_came_between_look_and_exchange)
+{
+	static const char *const rows[][5] = {{"/s1"},
+					      {"gen/000003"},
+					      {"gen/000007/"},
+					      {"/s1", "/s2"},
+					      {"/s1", "/s2", "/s3"},
+					      {"/s1", "gen/000003"},
+					      {"gen/000003", "/s1", "/s2", "/s3"}};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		bool foreign = false;
+		size_t n = 0;
+		while (rows[i][n])
+			n++;
+		cr_expect_eq(exchange_among(rows[i], &foreign), 0, "%zu: %s", i, fault.text);
+		cr_expect(foreign, "%zu", i);
+		cr_expect_str_eq(live(), rows[i][n - 1], "%zu: the newest", i);
+		cr_expect_str_eq(next(), "(none)", "%zu", i);
+	}
+}
+
+FILES_TEST(exchange, gives_back_a_file_and_a_folder)
+{
+	static const char *const file[] = {"FILE", NULL}, *const folder[] = {"FOLDER", NULL},
+				 *const both[] = {"FOLDER", "FILE", NULL};
+	bool foreign = false;
+	cr_expect_eq(exchange_among(file, &foreign), 0);
+	cr_expect(foreign);
+	cr_expect_str_eq(files_get(files_folder, "live"), "a stranger's");
+	cr_expect_str_eq(files_all(files_folder), "live ");
+	foreign = false;
+	put_stranger("GONE");
+	cr_expect_eq(exchange_among(folder, &foreign), 0);
+	struct stat st;
+	cr_expect(foreign && fstatat(files_folder, "live", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode));
+	cr_expect_str_eq(files_all(files_folder), "live ");
+	put_stranger("GONE");
+	int r = exchange_among(both, &foreign);
+	cr_expect(foreign && files_exist(files_folder, "live"), "%d", r);
+}
+
+FILES_TEST(exchange, of_a_link_that_was_taken_away_is_an_error)
+{
+	static const char *const gone[] = {"GONE", NULL};
+	bool foreign = false;
+	cr_expect_eq(exchange_among(gone, &foreign), -ENOENT);
+	EXPECT_LOOK(1, 2, FOREIGN);
+	cr_expect_str_eq(files_all(files_folder), "");
+}
+
+FILES_TEST(exchange, an_endless_race_ends_and_loses_nothing)
+{
+	static const char *const many[] = {"/1",  "/2",  "/3",  "/4",  "/5",  "/6",  "/7",  "/8",  "/9", "/10",
+					   "/11", "/12", "/13", "/14", "/15", "/16", "/17", "/18", NULL};
+	bool foreign = false;
+	cr_expect_eq(exchange_among(many, &foreign), -EAGAIN);
+	cr_expect_str_eq(next(), strangers[-1], "the newest came out last");
+	cr_expect_str_eq(live(), strangers[-2]);
+	EXPECT_LOOK(1, 2, FOREIGN);
+	cr_expect_str_eq(next(), strangers[-1]);
+	cr_expect_str_eq(live(), strangers[-2]);
+}
+
+static void make_live_first(void)
+{
+	files_names.before_link = NULL;
+	files_set_link(files_folder, "live", "/stranger");
+}
+
+FILES_TEST(exchange, the_first_pair_replaces_nothing_that_came_between)
+{
+	bool foreign = false;
+	files_names.before_link = make_live_first;
+	ASSERT_OK(store_exchange(files_folder, 0, 1, &foreign, &fault));
+	cr_expect(foreign);
+	cr_expect_str_eq(live(), "/stranger");
+}
+
+FILES_TEST(exchange, without_an_exchange_it_is_a_rename)
+{
+	files_names.no_exchange = true;
+	set_live("gen/000001");
+	EXPECT_EXCHANGE(1, 2, false, "gen/000002");
+	EXPECT_EXCHANGE(1, 2, false, "gen/000002");
+	EXPECT_EXCHANGE(2, 1, false, "gen/000001");
+	set_live("/stranger");
+	EXPECT_EXCHANGE(1, 2, true, "/stranger");
 }
 
 /* A stranger replaces live by rename(2), as fast as he can: now by a link that looks like ours, now by his own. He ends
