@@ -58,7 +58,7 @@ class Half(Case):
             first = self.with_first(run)
             since = run.agent.status()["last_swap"]
             pair = run.ca.issue(run.names)
-            with Looks(run.watched()) as looks:
+            with Looks(run.agent, run.watched()) as looks:
                 looks.after(lambda: put(run.watched() / "site.crt", pair.fullchain))
                 self.untouched(run, first)
                 put(run.watched() / "site.key", pair.key)
@@ -69,7 +69,7 @@ class Half(Case):
             first = self.with_first(run)
             since = run.agent.status()["last_swap"]
             pair = run.ca.issue(run.names)
-            with Looks(run.watched()) as looks:
+            with Looks(run.agent, run.watched()) as looks:
                 looks.after(lambda: put(run.watched() / "site.key", first.key))
                 looks.after(lambda: put(run.watched() / "site.crt", pair.fullchain))
                 self.untouched(run, first)
@@ -88,7 +88,7 @@ class Half(Case):
             for kind in KINDS:
                 turn(run.watched() / f"{kind}.pem", f"../archive/{kind}1.pem")
             orders = list(itertools.permutations(KINDS))[::5]
-            with Looks(run.watched(), run.folder / "archive") as looks:
+            with Looks(run.agent, run.watched(), run.folder / "archive") as looks:
                 for number, order in enumerate(orders, 2):
                     since = run.agent.status()["last_swap"]
                     pair = run.ca.issue(run.names)
@@ -102,13 +102,13 @@ class Half(Case):
     def byte_by_byte(self, run, pair, names):
         """The files one after the other, a byte a write; in between something else in the folder changes and the agent
         looks at what is there so far."""
-        with Looks(run.watched()) as looks:
+        with Looks(run.agent, run.watched()) as looks:
             for name, text in names:
                 with open(run.watched() / name, "wb", buffering=0) as out:
                     for at, byte in enumerate(text.encode()):
                         out.write(bytes([byte]))
                         if at % 150 == 149:
-                            looks.after((run.watched() / f"lock-{at}").touch)
+                            looks.after((run.watched() / f"{name}-lock-{at}").touch)
 
     def test_first_pair_byte_by_byte(self):
         with self.watching("bytes-first") as run:
@@ -133,7 +133,7 @@ class Half(Case):
         with self.watching("chain-last") as run:
             self.started(run)
             pair = run.ca.issue(run.names)
-            with Looks(run.watched()) as looks:
+            with Looks(run.agent, run.watched()) as looks:
                 for name, text in (("privkey.pem", pair.key), ("cert.pem", pair.cert)):
                     looks.after(lambda: put(run.watched() / name, text))
                 put(run.watched() / "chain.pem", pair.chain)
@@ -154,7 +154,7 @@ class Half(Case):
             first = self.with_first(run)
             since = run.agent.status()["last_swap"]
             pair = run.ca.issue(run.names)
-            with Looks(run.watched()) as looks:
+            with Looks(run.agent, run.watched()) as looks:
                 for name in ("site.crt", "site.key"):
                     looks.after((run.watched() / name).touch)
                 self.untouched(run, first)
@@ -260,25 +260,63 @@ class Half(Case):
                 turn(run.watched() / f"{kind}.pem", f"{kind}-1800000000.pem")
             self.swapped(run, pair, since)
 
-    # Some CAs let every certificate of a day begin at midnight. Neither of two is younger: what is live stays.
+    # Some CAs let every certificate of a day begin at midnight. The one that came later goes live, and what it replaced
+    # does not come back, though it still lies in the folder and is no older.
     def test_two_pairs_that_began_in_the_same_second(self):
         with self.watching("midnight") as run:
-            run.watched().mkdir()
-            midnight = int(time.time()) // 3600 * 3600 - 3600
-            pairs = [run.ca.issue(run.names, starts=(midnight + 0.5 - time.time()) / 3600) for _ in range(2)]
-            self.started(run, folder=False)
-            with Looks(run.watched()) as looks:
-                for number, pair in enumerate(pairs):
+            self.started(run)
+            hour = int(time.time()) // 3600 * 3600 - 3600
+            with Looks(run.agent, run.watched()) as looks:
+                for number in range(2):
+                    pair = run.ca.issue(run.names, starts=(hour + 0.5 - time.time()) / 3600)
                     put(run.watched() / f"cert{number}.pem", pair.fullchain)
-                    put(run.watched() / f"key{number}.pem", pair.key)
-                    wait_until("a pair is live", lambda: (run.live() / "cert.pem").exists())
-                    looks.after((run.watched() / f"end{number}").touch)
-                wait_until("all is settled", run.settled)
-                live = run.live_sha256()
-                for number in range(5):
+                    looks.after(lambda: put(run.watched() / f"key{number}.pem", pair.key))
+                    run.wait_live(pair)
+                    if number == 0:
+                        run.servers[0].start()
+                run.wait_served(pair)
+                for number in range(3):
                     looks.after((run.watched() / f"again{number}").touch)
-                    self.assertEqual(run.live_sha256(), live)
-            self.assertLessEqual(len([e for e in run.events() if e["event"] == "swap-ended"]), 2)
+                    self.assertEqual(run.live_sha256(), pair.sha256)
+            self.assertEqual(len([e for e in run.events() if e["event"] == "swap-ended"]), 2)
+
+    def offered(self, run, looks, pair):
+        put(run.watched() / "privkey.pem", pair.key)
+        looks.after(lambda: put(run.watched() / "fullchain.pem", pair.fullchain))
+
+    # The client's folder still holds the pair that a person took out of service: it holds until something younger comes.
+    def test_rollback_by_hand_holds(self):
+        with self.watching("rollback") as run:
+            first = self.with_first(run)
+            with Looks(run.agent, run.watched()) as looks:
+                self.offered(run, looks, run.ca.issue(run.names))
+                self.assertExit(run.agent.ctl("rollback", "shop"), 0)
+                self.assertTrue(run.serves(first))
+                for number in range(3):
+                    looks.after((run.watched() / f"again{number}").touch)
+                    self.untouched(run, first)
+                younger = run.ca.issue(run.names)
+                self.offered(run, looks, younger)
+            run.wait_served(younger)
+
+    # The standby is older than what the notice is about, and that still lies in the client's folder.
+    def test_noticed_certificate_does_not_come_back(self):
+        with self.watching("noticed") as run:
+            self.with_first(run)
+            standby, noticed = run.ca.issue(run.names), run.ca.issue(run.names)
+            with Looks(run.agent, run.watched()) as looks:
+                self.offered(run, looks, noticed)
+                run.wait_served(noticed)
+                self.assertExit(run.agent.ctl("standby", "shop", *standby.files()), 0)
+                self.assertExit(run.agent.ctl("notice", "shop", "--case", "l", "--yes"), 0)
+                self.assertTrue(run.serves(standby))
+                for number in range(3):
+                    looks.after((run.watched() / f"again{number}").touch)
+                    self.assertEqual(run.live_sha256(), standby.sha256)
+                self.assertTrue(run.serves(standby))
+                good = run.ca.issue(run.names)
+                self.offered(run, looks, good)
+            run.wait_served(good)
 
 
 main()

@@ -111,12 +111,8 @@ class Scene(Run):
                 return None
             if now - seen["since"] >= IDLE_SECONDS:
                 return "idle"
-            return "settled" if now - seen["since"] >= 0.1 and self.drops_seen() and not self._pending() else None
+            return "settled" if now - seen["since"] >= 0.1 and not self._pending() else None
         return wait_until("the end of all that certswapd does", over, seconds, 0.02)
-
-    def drops_seen(self):
-        """Has the last drop been decided? Its bad file is refused at last, its good ones are live."""
-        return self._bad_is_kept() and all(self.live_now(name) == self.wanted[name].sha256 for name in GOOD)
 
     def _bad_is_kept(self):
         for folder in sorted((self.state / "rejected").iterdir(), reverse=True)[:12]:

@@ -34,12 +34,13 @@ ERRORS = {
 
 Point = namedtuple("Point", "call number")
 # Each of the first turns of the daemon's loop waits so long that what the workers answer is there all at once: only then do
-# the good pairs of one drop begin one transaction together.
-TOGETHER = ("-e", "inject=?epoll_wait,?epoll_pwait:delay_enter=60000:when=1..12")
+# the good pairs of one drop begin one transaction together. strace tampers only with calls that it traces.
+TURNS = "?epoll_wait,?epoll_pwait"
+TOGETHER = f"{TURNS}:delay_enter=50000:when=1..7"
 
 
 def options(calls, inject=()):
-    words = ["-qq", "-e", "signal=none", "-e", "trace=" + ",".join("?" + call for call in calls)]
+    words = ["-qq", "-y", "-e", "signal=none", "-e", "trace=" + ",".join([*("?" + call for call in calls), TURNS])]
     for one in inject:
         words += ["-e", "inject=" + one]
     return words
@@ -47,17 +48,17 @@ def options(calls, inject=()):
 
 def tracer_words(log, inject=(), calls=tuple(KIND_OF)):
     """Words before a program on the command line: it stays our child, and strace hangs on it from its first call."""
-    return ["strace", "-D", "-o", str(log), *options(calls, inject)]
+    return ["strace", "-D", "-I", "2", "-o", str(log), *options(calls, inject)]
 
 
 class Strace:
     """strace on a running process."""
 
-    def __init__(self, pid, log, inject=(), calls=tuple(KIND_OF), more=()):
+    def __init__(self, pid, log, inject=(), calls=tuple(KIND_OF)):
         self.log = pathlib.Path(log)
         self.log.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            ["strace", "-o", str(log), "-p", str(pid), *options(calls, inject), *more],
+            ["strace", "-o", str(log), "-p", str(pid), *options(calls, [TOGETHER, *inject])],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         wait_until("strace is attached", lambda: self._attached(pid) or self._process.poll() is not None)
         if self._process.poll() is not None:
@@ -88,33 +89,34 @@ def stop_tracer_of(pid):
         wait_gone(tracer)
 
 
-def read_points(log):
-    """The points of a trace, in their order. Every openat is counted, those that may make a file are points."""
-    count, points = Counter(), []
-    for line in pathlib.Path(log).read_text(errors="replace").splitlines():
-        found = re.match(r"(\w+)\(", line)
-        if not found or found.group(1) not in KIND_OF:
+def read_trace(log):
+    """[(point, its line)] of a trace, in their order. Every openat is counted, those that may make a file are points."""
+    count, found = Counter(), []
+    for line in lines_of(log):
+        call = line.partition("(")[0]
+        if call not in KIND_OF:
             continue
-        call = found.group(1)
         count[call] += 1
-        if call not in ("openat", "open") or "O_CREAT" in line:
-            points.append(Point(call, count[call]))
-    return points
+        if KIND_OF[call] != "create" or "O_CREAT" in line or call in ("creat", "memfd_create"):
+            found.append((Point(call, count[call]), line))
+    return found
 
 
-def last_line(log, call):
-    """The last line of a trace that is about this call: what was hit."""
+def is_of_file(line):
+    """Is the call about a file, by its path? What libuv tells itself through an eventfd or a pipe can't fail."""
+    return KIND_OF[line.partition("(")[0]] != "write" or re.match(r"\w+\(\d+<(/[^>]*)>", line) is not None
+
+
+def lines_of(log):
     try:
-        lines = pathlib.Path(log).read_text(errors="replace").splitlines()
+        return pathlib.Path(log).read_text(errors="replace").splitlines()
     except OSError:
-        return ""
-    return next((line for line in reversed(lines) if line.startswith(call + "(")), "")
+        return []
 
 
-def was_injected(log):
-    """The line of the call that was made to fail; "" where none was."""
-    try:
-        lines = pathlib.Path(log).read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if "(INJECTED)" in line), "")
+def hit_line(log, call, injected=False):
+    """The line of the call that was made to fail (injected), or on whose way in the process was killed; "" where none was."""
+    lines = [line for line in lines_of(log) if line.startswith(call + "(")]
+    if injected:
+        return next((line for line in lines if "(INJECTED)" in line), "")
+    return lines[-1] if lines else ""

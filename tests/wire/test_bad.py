@@ -1,0 +1,141 @@
+"""Servers that do not turn, or not everywhere: none of them is called done; the old pair is back, or a person is told
+how to get out; and certswapctl submit says so."""
+from trial import HOOK_SECONDS, Trial, TrialRun, end
+from case import Case, main
+from processes import wait_until
+from webserver import Prober
+
+BOTH = ("127.0.0.1", "::1")
+LIMIT = f"did not end within {HOOK_SECONDS}s"
+
+
+class Bad(Case):
+    deadline = 240
+
+    def gone_back(self, run, words):
+        """New pairs for all at once: each must go back, for the reason that the words name; the old one is served."""
+        for name, (pair, done) in run.submit_all(words, 200).items():
+            with self.subTest(name):
+                self.assertExit(done, 1, *words[name])
+                status = run.agent.status(name)
+                self.assertEqual(status["last_swap"]["result"], "rolled back", status)
+                for word in words[name]:
+                    self.assertIn(word, status["last_swap"]["reason"])
+                self.assertEqual(status["state"], "ok")
+                self.assertEqual(run.live_sha256(name), run.first[name].sha256)
+                self.assertEqual(run.trials[name].every_look(), {run.first[name].sha256})
+                self.assertNotEqual(run.first[name].sha256, pair.sha256)
+        run.verify_log()
+
+
+class Unturned(Bad):
+    def test_wire_that_does_not_turn(self):
+        with TrialRun("wire", Trial("deaf", turn="none"), Trial("in-turn", turn="in-turn"),
+                      Trial("ipv6-only", turn="ipv6", hosts=BOTH), Trial("unnamed-only", turn="unnamed"),
+                      Trial("resumes", turn="none", tickets=True)) as run:
+            run.agent.start()
+            run.begin()
+            identities = {t.name: t.identity() for t in run.servers}
+            places = {name: trial.endpoints()[0] for name, trial in run.trials.items()}
+            self.gone_back(run, {
+                "deaf": [places["deaf"], "goes on showing another certificate", run.first["deaf"].serial],
+                "in-turn": [places["in-turn"], "in turn"],
+                "ipv6-only": [places["ipv6-only"], "goes on showing another certificate"],
+                "unnamed-only": [places["unnamed-only"], "unnamed-only.example.test"],
+                "resumes": [places["resumes"], "goes on showing another certificate"]})
+            self.assertEqual(run.trials["resumes"].resumed(), 0)
+            self.assertEqual({t.name: t.identity() for t in run.servers}, identities)
+
+
+class Death(Bad):
+    def test_server_that_dies(self):
+        with TrialRun("dies", Trial("dies", turn="dies")) as run:
+            run.agent.start()
+            run.begin()
+            dies = run.trials["dies"]
+            before = dies.identity()
+            prober = Prober(dies, dies.names[0])
+            self.gone_back(run, {"dies": ["died"]})
+            prober.stop()
+            failed = [seen for seen in prober.seen if seen.problem]
+            self.assertTrue(failed)  # it was down
+            self.assertLess(failed[-1].ended - failed[0].began, 3)  # and started again as soon as that was seen
+            self.assertNotEqual(dies.identity(), before)
+            self.assertIsNotNone(dies.pid())
+
+
+class Hooks(Bad):
+    def test_hooks(self):
+        with TrialRun("hooks", Trial("hangs", reload="hangs"), Trial("tells-and-hangs", reload="tells-and-hangs"),
+                      Trial("floods", reload="floods-and-fails"), Trial("later", reload="later"),
+                      Trial("refuses", reload="refuses"), Trial("dies", reload="dies"),
+                      Trial("unknown", reload="says-nothing-and-does-nothing")) as run:
+            run.agent.start()
+            run.begin()
+            identities = {t.name: t.identity() for t in run.servers}
+            self.gone_back(run, {"hangs": [LIMIT], "tells-and-hangs": [LIMIT], "floods": ["did not reload", "xxxx"],
+                                 "later": ["at work on the configuration"], "refuses": ["configuration is locked"],
+                                 "dies": ["killed by signal 9"], "unknown": ["goes on showing another certificate"]})
+            self.assertEqual({t.name: t.identity() for t in run.servers}, identities)
+            self.assertLess(max(len(run.agent.status(name)["last_swap"]["reason"]) for name in run.trials), 2000)
+
+
+class Stuck(Bad):
+    def stuck(self, run, name, *words):
+        """Neither forward nor back: it says so, and how to get out; what follows is a person's."""
+        pair, done = run.submit_all([name], 200)[name]
+        self.assertExit(done, 1, "STUCK", *words)
+        status = run.agent.status(name)
+        self.assertEqual(status["last_swap"]["result"], "stuck", status)
+        self.assertEqual(status["state"], "failed")
+        table = run.agent.ctl("status", name)
+        self.assertExit(table, 0, name, "failed")
+        return pair
+
+    def test_stuck_because_it_can_not_turn_back(self):
+        with TrialRun("no-way-back", Trial("half", turn="ipv6-once", hosts=BOTH)) as run:
+            run.agent.start()
+            run.begin()
+            self.stuck(run, "half")
+            half = run.trials["half"]
+            self.assertEqual(run.live_sha256("half"), run.first["half"].sha256)
+            end(half.pid())  # the way out: a restart, and a pair once more
+            half.set(run, turn="all")
+            half.start()
+            self.assertEqual(half.every_look(), {run.first["half"].sha256})
+            pair, done = run.submit_all(["half"], 60)["half"]
+            self.assertExit(done, 0)
+            self.assertEqual(half.every_look(), {pair.sha256})
+            self.assertEqual(run.agent.status("half")["state"], "ok")
+
+    def test_stuck_because_it_does_not_start(self):
+        with TrialRun("no-start", Trial("gone", turn="dies", start="the port is taken")) as run:
+            run.agent.start()
+            run.begin()
+            self.stuck(run, "gone", "died", "the port is taken")
+            gone = run.trials["gone"]
+            self.assertEqual(run.live_sha256("gone"), run.first["gone"].sha256)
+            gone.start()  # the old pair is in place: whoever starts it has a server
+            self.assertEqual(gone.every_look(), {run.first["gone"].sha256})
+
+
+class Neighbours(Bad):
+    # six servers do not turn, each with handshakes under way for many seconds: a seventh is as quick as ever
+    def test_others_do_not_wait_for_them(self):
+        deaf = [Trial(f"deaf{number}", turn="none") for number in range(6)]
+        with TrialRun("neighbours", *deaf, Trial("good")) as run:
+            run.agent.start()
+            run.begin()
+            for trial in deaf:
+                files = run.issue(trial.name).files()
+                self.assertExit(run.agent.ctl("submit", "--no-wait", "--name", trial.name, *files), 0)
+            wait_until("they have all been told", lambda: all(
+                run.live_sha256(t.name) != run.first[t.name].sha256 for t in deaf), 30)
+            pair, done = run.submit_all(["good"], 60)["good"]
+            self.assertExit(done, 0)
+            swap = run.agent.status("good")["last_swap"]
+            self.assertEqual(swap["result"], "committed")
+            self.assertLess(swap["milliseconds"], 3000)
+
+
+main()

@@ -1,0 +1,65 @@
+"""An RSA and an ECDSA pair on one endpoint: two certificates of the configuration, each looked for by its own algorithms."""
+from trial import Trial, TrialRun, look
+from case import Case, main
+from processes import wait_until
+
+TWINS = {"ec": "ecdsa-p256", "rsa": "rsa-2048"}
+CIPHERS = {"ec": "aECDSA", "rsa": "aRSA"}
+
+
+class Twins(Case):
+    deadline = 200
+
+    def twins(self, **more):
+        """The first of the two is the ECDSA pair."""
+        return Trial("twins", certificates=dict(TWINS), names=["twins.example.test"], **more)
+
+    def started(self, run):
+        run.agent.start()
+        run.begin()
+        return run.trials["twins"]
+
+    def shows(self, trial, **pairs):
+        for name, pair in pairs.items():
+            seen = look("127.0.0.1", trial.port, trial.names[0], ciphers=CIPHERS[name])[0]
+            self.assertEqual(seen.sha256, pair.sha256, name)
+
+    def test_each_turns_alone(self):
+        with TrialRun("twins", self.twins()) as run:
+            trial = self.started(run)
+            now = dict(run.first)
+            for name in ("ec", "rsa", "ec"):
+                now[name], done = run.submit_all([name], 60)[name]
+                self.assertExit(done, 0)
+                self.shows(trial, **now)
+
+    def test_the_rsa_pair_does_not_turn(self):
+        with TrialRun("twin-rsa", self.twins(turn="first")) as run:
+            trial = self.started(run)
+            ec, done = run.submit_all(["ec"], 60)["ec"]
+            self.assertExit(done, 0)
+            _, done = run.submit_all(["rsa"], 120)["rsa"]
+            self.assertExit(done, 1, "goes on showing another certificate", run.first["rsa"].serial)
+            self.assertEqual(run.agent.status("rsa")["last_swap"]["result"], "rolled back")
+            self.assertEqual(run.live_sha256("rsa"), run.first["rsa"].sha256)
+            self.shows(trial, ec=ec, rsa=run.first["rsa"])
+
+    def test_both_in_a_batch_and_one_does_not_turn(self):
+        with TrialRun("twin-batch", self.twins(turn="first")) as run:
+            trial = self.started(run)
+            pairs = {name: run.issue(name) for name in TWINS}
+            for name, pair in pairs.items():
+                run.drop([pair.file("all.pem", pair.fullchain + pair.key)], name=name)
+
+            def ended(name):
+                swap = run.agent.status(name)["last_swap"]
+                return swap["result"] if swap["result"] != "unserved" and run.settled() else None
+            self.assertEqual(wait_until("the end of both", lambda: ended("rsa"), 150, 0.2), "rolled back")
+            self.assertEqual(ended("ec"), "committed")
+            self.assertEqual(run.live_sha256("ec"), pairs["ec"].sha256)
+            self.assertEqual(run.live_sha256("rsa"), run.first["rsa"].sha256)
+            self.shows(trial, ec=pairs["ec"], rsa=run.first["rsa"])
+            self.assertTrue(any("goes on showing another" in why for why in run.rejected().values()), run.rejected())
+
+
+main()
