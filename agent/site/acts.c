@@ -170,6 +170,13 @@ static void on_alive(struct act *act, size_t server, enum server_answer answer, 
 	}
 }
 
+/* Known without asking: the parent that the hook found has ended. */
+static bool is_known_dead(const struct act *act, size_t server)
+{
+	struct pollfd p = {.fd = act->spec.parents[server], .events = POLLIN};
+	return p.fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
 /* Fills runs, by the descriptors where they tell, else by asking. */
 static void look_who_runs(struct act *act, void (*next)(struct act *))
 {
@@ -455,6 +462,11 @@ static void look_at_wire(struct act *act)
 	for (size_t i = 0; act->what == TXN_ACT_PROBE_NEW && i < j->txn.nservers; i++)
 		if (j->txn.servers[i].runs)
 			places_add_server(j, act->spec.certificates, i);
+	bool dead = false;
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		dead |= is_known_dead(act, i) || is_down(&j->txn.servers[i]);
+	if (dead) /* before we came to look */
+		return on_parent_death(act);
 	watch_parents(act);
 	start_round(act, VERIFY_MS);
 }

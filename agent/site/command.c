@@ -17,6 +17,7 @@
 #include "site/response.h"
 #include "site/status.h"
 #include "site/transaction.h"
+#include "site/watched.h"
 #include "wire/finding.h"
 
 #define DEFAULT_TIMEOUT_MS 300000
@@ -398,6 +399,7 @@ static void do_withdraw(struct request *r)
 		return finish(r, 2, "--why TEXT is needed", NULL);
 	if (incident_withdraw(r->site, id, why, &fault) < 0)
 		return finish(r, 1, fault.text, "certswapctl incidents");
+	watched_forget_refusals(r->site->watched);
 	finish(r, 0, "the incident is closed, the denials that it brought are lifted", NULL);
 }
 
@@ -419,6 +421,7 @@ static void deny(struct request *r, const char *event,
 		    json_pack("{ss, sI}", "spki_sha256", spki, "uid", (json_int_t)client_uid(r->client)), "%s",
 		    why ? why : "by a person");
 	transactions_notice(r->site);
+	watched_forget_refusals(r->site->watched);
 	finish(r, 0, "done", NULL);
 }
 

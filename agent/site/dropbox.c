@@ -76,8 +76,7 @@ void dropbox_reject(struct site *site, int folder, const char *entry, const char
 	audit_write(site->audit, "rejected", NULL, json_pack("{ss}", "folder", target), "%s: %s", name, why);
 }
 
-/* Is somebody writing the file? A read lease can be had only where nobody is; filesystems without leases can't tell. */
-static bool is_being_written(int fd)
+bool dropbox_is_being_written(int fd)
 {
 	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
 		return errno == EAGAIN;
@@ -101,7 +100,7 @@ int dropbox_look(int folder, const char *entry, size_t max, struct fault *fault)
 			    : st.st_nlink != 1 ? "a hard link to a file elsewhere: put a copy here"
 					       : NULL;
 	int r = wrong ? fault_set(fault, -EPERM, "%s", wrong) : 0;
-	if (r == 0 && is_being_written(fd))
+	if (r == 0 && dropbox_is_being_written(fd))
 		r = -EBUSY;
 	if (r == 0 && (uintmax_t)st.st_size > max)
 		r = fault_set(fault, -EFBIG, "TOO_LARGE: %lld bytes; a certificate or key has at most %zu",

@@ -21,4 +21,7 @@ void dropbox_reject(struct site *site, int folder, const char *entry, const char
 /* May this entry be read at all? Opens it where it may: regular, ours or root's, one link, not too large. A descriptor;
  * -EBUSY: somebody still writes it; another negative errno: refuse it, with fault. */
 int dropbox_look(int folder, const char *entry, size_t max, struct fault *fault);
+/* Is somebody writing the file? A read lease can be had only where nobody is; filesystems without leases can't tell
+ * (false). */
+bool dropbox_is_being_written(int fd);
 #endif

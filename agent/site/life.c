@@ -28,7 +28,7 @@
 
 #define STATE_VERSION  1
 #define RELOAD_LOOK_MS 250
-#define WORKERS        4
+#define WORKERS        16 /* most of them wait for the wire */
 
 /* ---- the state folder ---- */
 
@@ -222,9 +222,7 @@ void site_resume(struct site *site)
 	site->dropbox = dropbox_open(site, &fault);
 	if (!site->dropbox || notices_watch(site, &fault) < 0)
 		log_error("watch-failed", "the drop boxes can't be watched: %s", fault.text);
-	site->watched = watched_open(site, &fault);
-	if (!site->watched)
-		log_error("watch-failed", "%s", fault.text);
+	site->watched = watched_open(site);
 	site->neighbours = neighbours_watch(site, &fault);
 	if (!site->neighbours)
 		log_error("watch-failed", "the live links can't be watched: %s", fault.text);

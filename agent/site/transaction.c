@@ -295,6 +295,8 @@ static void wait_for_server(struct transaction *t)
 	set_swapping(t, false);
 	t->timer = timer_start(t->site->loop, LOOK_FOR_SERVERS_MS, look_for_servers, t);
 	tell(t, TXN_AWAITING);
+	for (size_t i = 0; i < count(t) && on_change; i++)
+		on_change(t->certificates[i]);
 }
 
 /* Journals the step. Where that fails, nothing new may be touched; what was begun must still be ended, and what the
@@ -640,9 +642,12 @@ char *transaction_way_out(const struct certificate *c)
 				 j->certificates[i].name);
 	for (size_t i = 0; j && i < j->txn.nservers; i++) {
 		const struct server_settings *s = settings_server(c->site->settings, j->servers[i]);
-		if (s)
+		bool known = s && (strcmp(s->kind, "nginx") == 0 || strcmp(s->kind, "apache") == 0);
+		if (known)
 			text_add(&t, "%s -t && systemctl restart %s   # or start %s as you do otherwise\n", s->binary,
 				 s->name, s->name);
+		else
+			text_add(&t, "# restart %s as you do otherwise\n", j->servers[i]);
 	}
 	text_add(&t, "certswapctl status %s", c->settings->name);
 	return t.s;

@@ -11,10 +11,13 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/dropbox.h"
 #include "site/intake.h"
 
-#define FILES_MAX 64
-#define RESCAN_MS (5 * 60 * 1000) /* in case an event was lost */
+#define FILES_MAX      INTAKE_FILES_AT_ONCE
+#define PAIR_FILES_MAX 120             /* of one pair: leaf, key, and files with CA certificates */
+#define RESCAN_MS      (5 * 60 * 1000) /* in case an event was lost */
+#define UNWATCHED_MS   (10 * 1000)     /* a folder that nobody has made yet is looked for */
 
 struct folder {
 	struct watched *watched;
@@ -25,8 +28,8 @@ struct folder {
 	bool busy, again; /* a look is under way; something changed meanwhile */
 	int fds[FILES_MAX];
 	size_t n;
-	struct digest trying;   /* the leaf on its way */
-	struct digest *refused; /* leaves that were refused or rolled back */
+	struct digest trying;   /* the pair on its way: see content_of */
+	struct digest *refused; /* pairs that were refused or rolled back */
 	size_t nrefused;
 };
 
@@ -34,26 +37,45 @@ struct watched {
 	struct site *site;
 	struct folder **folders;
 	size_t n;
-	struct timer *rescan;
+	struct timer *rescan, *unwatched;
 };
 
 static void look_soon(void *data);
 
-static void end_look(struct folder *f)
+static void close_files(struct folder *f)
 {
 	for (size_t i = 0; i < f->n; i++)
 		close(f->fds[i]);
 	f->n = 0;
+}
+
+static void end_look(struct folder *f)
+{
+	close_files(f);
 	f->busy = false;
 	if (f->again)
 		look_soon(f);
 	f->again = false;
 }
 
-static bool was_refused(const struct folder *f, const struct digest *leaf)
+/* A pair by its content: the leaf and whatever CA certificates lie beside it. A chain that is completed makes it
+ * another one. */
+static struct digest content_of(const struct identify_reply *reply, const struct object *leaf)
+{
+	struct text all = {0};
+	text_add_bytes(&all, leaf->sha256.b, sizeof leaf->sha256.b);
+	for (size_t i = 0; i < reply->n; i++)
+		if (reply->v[i].kind == OBJECT_CA)
+			text_add_bytes(&all, reply->v[i].sha256.b, sizeof reply->v[i].sha256.b);
+	struct digest d = hash_bytes(all.s, all.len);
+	text_done(&all);
+	return d;
+}
+
+static bool was_refused(const struct folder *f, const struct digest *content)
 {
 	for (size_t i = 0; i < f->nrefused; i++)
-		if (digest_equal(&f->refused[i], leaf))
+		if (digest_equal(&f->refused[i], content))
 			return true;
 	return false;
 }
@@ -88,64 +110,144 @@ static bool has_key(const struct identify_reply *reply, const struct digest *spk
 	return false;
 }
 
-/* The newest leaf with its key that is neither live, nor standby, nor refused before; NULL: nothing to do (yet). */
+/* Does a generation here hold it? Then it is live, stands by, or was live before: what was replaced or rolled back is
+ * not taken again from a folder where it was left lying. */
+static bool is_known(const struct certificate *c, const struct digest *leaf)
+{
+	struct words numbers = {0};
+	bool known = false;
+	AUTO_CLOSE int generations = files_open_folder(c->folder, "gen", 0, NULL);
+	if (generations < 0 || files_list(generations, false, &numbers, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < numbers.n && !known; i++) {
+		struct meta meta = {0};
+		if (store_read_meta(c->folder, (unsigned int)strtoul(numbers.v[i], NULL, 10), &meta, NULL) == 0)
+			known = digest_equal(&meta.sha256, leaf);
+		meta_done(&meta);
+	}
+	words_done(&numbers);
+	return known;
+}
+
+/* How well a leaf's names fit: 2 covers all that is needed, 1 some, 0 none: it is for another certificate. */
+static int fit_of(const struct certificate *c, const struct object *leaf)
+{
+	const struct words *needed = certificate_names(c);
+	if (!needed->n || text_names_cover(&leaf->names, needed, NULL))
+		return 2;
+	for (size_t i = 0; i < needed->n; i++)
+		for (size_t k = 0; k < leaf->names.n; k++)
+			if (text_name_covers(leaf->names.v[k], needed->v[i]))
+				return 1;
+	return 0;
+}
+
+/* The leaf with its key that fits best, of these the newest, that is not known here and was not refused before; NULL:
+ * nothing to do (yet). */
 static const struct object *choose(const struct folder *f, const struct identify_reply *reply)
 {
 	const struct certificate *c = f->certificate;
 	const struct object *best = NULL;
+	int best_fit = 0;
 	for (size_t i = 0; i < reply->n; i++) {
 		const struct object *o = &reply->v[i];
-		if (o->kind != OBJECT_LEAF || !has_key(reply, &o->spki) || was_refused(f, &o->sha256))
+		if (o->kind != OBJECT_LEAF || !has_key(reply, &o->spki) ||
+		    (c->live.number && o->not_before < c->live.not_before))
 			continue;
-		if (digest_equal(&o->sha256, &c->live.sha256) || digest_equal(&o->sha256, &c->standby.sha256))
+		int fit = fit_of(c, o);
+		if (fit < best_fit || fit == 0 || (best && fit == best_fit && o->not_before <= best->not_before))
 			continue;
-		if (c->live.number && o->not_before < c->live.not_before)
-			continue; /* what the client left lying from before */
-		if (!best || o->not_before > best->not_before)
-			best = o;
+		struct digest content = content_of(reply, o);
+		if (was_refused(f, &content) || is_known(c, &o->sha256))
+			continue;
+		best = o;
+		best_fit = fit;
 	}
 	return best;
+}
+
+/* The files that the pair needs: those with the leaf, its key, or CA certificates. */
+static size_t inputs_of(const struct folder *f, const struct identify_reply *reply, const struct object *leaf,
+			struct prove_input inputs[PAIR_FILES_MAX])
+{
+	bool taken[FILES_MAX] = {false};
+	size_t n = 0;
+	for (int round = 0; round < 2; round++) { /* leaf and key first: there may be too many of the others */
+		for (size_t i = 0; i < reply->n && n < PAIR_FILES_MAX; i++) {
+			const struct object *o = &reply->v[i];
+			bool pair = digest_equal(&o->sha256, &leaf->sha256) ||
+				    (o->kind == OBJECT_KEY && digest_equal(&o->spki, &leaf->spki));
+			if (o->file >= f->n || taken[o->file] || (round == 0 ? !pair : o->kind != OBJECT_CA))
+				continue;
+			taken[o->file] = true;
+			inputs[n++] = (struct prove_input){.fd = f->fds[o->file], .role = CHECK_SUBMITTED};
+		}
+	}
+	return n;
 }
 
 static void on_identified(struct identify_reply *reply, const struct fault *fault, void *data)
 {
 	struct folder *f = data;
-	struct prove_input inputs[FILES_MAX];
+	struct prove_input inputs[PAIR_FILES_MAX];
 	const struct object *leaf = reply ? choose(f, reply) : NULL;
 	if (!reply)
 		log_warning("watched-failed", "%s: %s", f->path, fault->text);
 	if (!leaf || f->certificate->swapping) /* the end of a swap brings another look (watched_review) */
 		return end_look(f);
-	f->trying = leaf->sha256;
-	for (size_t i = 0; i < f->n; i++)
-		inputs[i] = (struct prove_input){.fd = f->fds[i], .role = CHECK_SUBMITTED};
+	f->trying = content_of(reply, leaf);
 	const struct pair_spec spec = {.certificate = f->certificate,
 				       .inputs = inputs,
-				       .ninputs = f->n,
+				       .ninputs = inputs_of(f, reply, leaf, inputs),
 				       .leaf = leaf->sha256,
 				       .automatic = true,
 				       .origin = "watch"};
 	pair_start(&spec, on_pair, f);
 }
 
+struct entry {
+	char *name;
+	struct timespec changed;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct timespec *x = &((const struct entry *)a)->changed, *y = &((const struct entry *)b)->changed;
+	if (x->tv_sec != y->tv_sec)
+		return x->tv_sec < y->tv_sec ? 1 : -1;
+	return x->tv_nsec < y->tv_nsec ? 1 : x->tv_nsec > y->tv_nsec ? -1 : 0;
+}
+
 /* Opens what may be a certificate or key: regular files of a sensible size; links are followed, they are the client's
- * way. */
+ * way. Where there are too many, those that were changed last: some clients keep every old pair beside the new one. */
 static void open_files(struct folder *f)
 {
 	struct words names = {0};
 	AUTO_CLOSE int folder = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0 || files_list(folder, false, &names, NULL) < 0)
 		return;
-	for (size_t i = 0; i < names.n && f->n < FILES_MAX; i++) {
+	struct entry *entries = xcalloc(names.n, sizeof *entries);
+	size_t n = 0;
+	bool unfinished = false;
+	for (size_t i = 0; i < names.n; i++) {
 		struct stat st;
-		int fd = openat(folder, names.v[i], O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= INTAKE_FILE_MAX)
+		if (fstatat(folder, names.v[i], &st, 0) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+		    st.st_size <= INTAKE_FILE_MAX)
+			entries[n++] = (struct entry){.name = names.v[i], .changed = st.st_mtim};
+	}
+	qsort(entries, n, sizeof *entries, newest_first);
+	for (size_t i = 0; i < n && f->n < FILES_MAX; i++) {
+		struct stat st;
+		int fd = openat(folder, entries[i].name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 			f->fds[f->n++] = fd;
 		else
-			close(fd);
+			auto_close_(&fd);
+		unfinished |= fd >= 0 && dropbox_is_being_written(fd);
 	}
+	if (unfinished) /* its close brings another look */
+		close_files(f);
+	free(entries);
 	words_done(&names);
 }
 
@@ -186,35 +288,64 @@ void watched_review(struct watched *w, const struct certificate *c)
 			look_soon(w->folders[i]);
 }
 
-static int add_folder(struct watched *w, struct certificate *c, const char *path, struct fault *fault)
+static void watch_folder(struct folder *f, bool first)
+{
+	struct fault fault = {0};
+	f->watch = watch_start(f->watched->site->watcher, f->path, look_soon, f, &fault);
+	if (!f->watch && first)
+		log_warning("watch-failed", "%s can't be watched yet (%s): it is looked for every %d s", f->path,
+			    fault.text, UNWATCHED_MS / 1000);
+	if (f->watch)
+		look_soon(f);
+}
+
+/* Folders that were not there when we started: their client had not run yet. */
+static void watch_unwatched(void *data)
+{
+	struct watched *w = data;
+	size_t left = 0;
+	for (size_t i = 0; i < w->n; i++) {
+		if (!w->folders[i]->watch)
+			watch_folder(w->folders[i], false);
+		left += !w->folders[i]->watch;
+	}
+	if (left)
+		return;
+	timer_close(w->unwatched);
+	w->unwatched = NULL;
+}
+
+static void add_folder(struct watched *w, struct certificate *c, const char *path)
 {
 	struct folder *f = xcalloc(1, sizeof *f);
 	*f = (struct folder){.watched = w, .certificate = c, .path = path};
 	w->folders = xrealloc(w->folders, (w->n + 1) * sizeof(*w->folders));
 	w->folders[w->n++] = f;
-	f->watch = watch_start(w->site->watcher, path, look_soon, f, fault);
-	if (!f->watch)
-		return fault->code ? fault->code : -EIO;
-	look_soon(f);
-	return 0;
+	watch_folder(f, true);
 }
 
-struct watched *watched_open(struct site *site, struct fault *fault)
+void watched_forget_refusals(struct watched *w)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		w->folders[i]->nrefused = 0;
+		look_soon(w->folders[i]);
+	}
+}
+
+struct watched *watched_open(struct site *site)
 {
 	struct watched *w = xcalloc(1, sizeof *w);
 	w->site = site;
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
-		for (size_t k = 0; k < c->settings->watch.n; k++) {
-			if (add_folder(w, c, c->settings->watch.v[k], fault) == 0)
-				continue;
-			(void)fault_prefix(fault, fault->code, "%s", c->settings->watch.v[k]);
-			watched_close(w);
-			return NULL;
-		}
+		for (size_t k = 0; k < c->settings->watch.n; k++)
+			add_folder(w, c, c->settings->watch.v[k]);
 	}
 	if (w->n)
 		w->rescan = timer_repeat(site->loop, RESCAN_MS, RESCAN_MS, rescan, w);
+	for (size_t i = 0; i < w->n && !w->unwatched; i++)
+		if (!w->folders[i]->watch)
+			w->unwatched = timer_repeat(site->loop, UNWATCHED_MS, UNWATCHED_MS, watch_unwatched, w);
 	return w;
 }
 
@@ -233,6 +364,7 @@ void watched_close(struct watched *w)
 		free(f);
 	}
 	timer_close(w->rescan);
+	timer_close(w->unwatched);
 	free(w->folders);
 	free(w);
 }

@@ -7,8 +7,10 @@
 #include "site/certificate.h"
 
 struct watched; /* all watched folders of the site */
-/* Looks once, then at each change and every few minutes. NULL and fault when a folder can't be watched. */
-struct watched *watched_open(struct site *site, struct fault *fault);
+/* Looks once, then at each change and every few minutes. A folder that is not there yet is looked for. */
+struct watched *watched_open(struct site *site);
+/* A denial was lifted: what was refused may be good now. */
+void watched_forget_refusals(struct watched *watched);
 /* A swap of the certificate has ended: what its folders hold is looked at again. */
 void watched_review(struct watched *watched, const struct certificate *c);
 void watched_close(struct watched *watched);

@@ -15,6 +15,7 @@
 
 /* Room on the disk that is given up when it is full, so that what was begun can still be journalled. */
 #define RESERVE       ".reserve"
+#define REASON_MAX    1000 /* bytes after which nothing is added any more */
 #define RESERVE_BYTES 65536
 
 struct journal *journal_new(unsigned int id, size_t certificates, size_t servers)
@@ -57,12 +58,14 @@ void journal_free(struct journal *j)
 void journal_reason(struct journal *j, const char *format, ...)
 {
 	va_list args;
-	if (*j->reason)
-		return;
 	va_start(args, format);
-	free(j->reason);
-	j->reason = text_printable(xvasprintf(format, args));
+	AUTO_FREE char *text = text_printable(xvasprintf(format, args));
 	va_end(args);
+	if (strstr(j->reason, text) || strlen(j->reason) > REASON_MAX)
+		return;
+	char *all = *j->reason ? xasprintf("%s; then: %s", j->reason, text) : xstrdup(text);
+	free(j->reason);
+	j->reason = all;
 }
 
 static void file_name(unsigned int id, char buf[32])

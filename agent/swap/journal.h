@@ -39,7 +39,7 @@ struct journal {
 struct journal *journal_new(unsigned int id, size_t certificates, size_t servers);
 void journal_free(struct journal *j);
 void journal_reason(struct journal *j, const char *format, ...)
-	__attribute__((format(printf, 2, 3))); /* the first one stays */
+	__attribute__((format(printf, 2, 3))); /* adds it, once */
 
 /* `folder` is STATE/journal. 0 or negative errno. */
 /* Keeps some room on the disk for the journal of a swap that is under way when the disk gets full. Before a swap

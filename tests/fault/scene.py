@@ -234,7 +234,8 @@ class Scene(Run):
             if new and live != new.sha256:
                 outcome = "undone"
                 why = states[name]["last_swap"]["reason"] or any(new.serial in text for text in self.rejected().values())
-                demand(why or self._file_is_rejected(new), f"{name}: the good pair is neither live nor refused with a reason: lost")
+                demand(why or self._file_is_rejected(new),
+                       f"{name}: the good pair is neither live nor refused with a reason: lost")
             elif new:
                 self.current[name] = new
         if self.bad_digest:

@@ -97,9 +97,15 @@ def read_trace(log):
         if call not in KIND_OF:
             continue
         count[call] += 1
-        if KIND_OF[call] != "create" or "O_CREAT" in line or call in ("creat", "memfd_create"):
+        if is_point(line):
             found.append((Point(call, count[call]), line))
     return found
+
+
+def is_point(line):
+    """Of the calls that open files only those that may make one."""
+    call = line.partition("(")[0]
+    return call not in ("openat", "open") or "O_CREAT" in line
 
 
 def is_of_file(line):

@@ -115,12 +115,16 @@ FILES_TEST(journal, every_field_comes_back)
 	journal_free(NULL);
 }
 
-FILES_TEST(journal, the_first_reason_stays)
+FILES_TEST(journal, reasons_are_added_once_and_bounded)
 {
 	struct journal *j = make_journal();
-	AUTO_FREE char *first = xstrdup(j->reason);
+	AUTO_FREE char *both = xasprintf("%s; then: another", j->reason);
 	journal_reason(j, "another");
-	cr_expect_str_eq(j->reason, first);
+	journal_reason(j, "another");
+	cr_expect_str_eq(j->reason, both);
+	for (int i = 0; i < 1000; i++)
+		journal_reason(j, "number %d of many", i);
+	cr_expect_lt(strlen(j->reason), 1100);
 	journal_free(j);
 }
 

@@ -57,7 +57,7 @@ class Death(Bad):
             prober = Prober(dies, dies.names[0])
             self.gone_back(run, {"dies": ["died"]})
             prober.stop()
-            failed = [seen for seen in prober.seen if seen.problem]
+            failed = prober.failed()
             self.assertTrue(failed)  # it was down
             self.assertLess(failed[-1].ended - failed[0].began, 3)  # and started again as soon as that was seen
             self.assertNotEqual(dies.identity(), before)
