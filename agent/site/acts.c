@@ -10,8 +10,9 @@
 #include "base/memory.h"
 #include "site/parent.h"
 
-#define AFTER_DEATH_MS 500
-#define VERIFY_MS      10000 /* how long one round waits for the wire to turn before another reload is tried */
+#define AFTER_DEATH_MS   500
+#define RECOVERY_LOOK_MS 1000
+#define VERIFY_MS        10000 /* how long one round waits for the wire to turn before another reload is tried */
 
 struct act {
 	struct act_spec spec;
@@ -468,7 +469,7 @@ static void look_at_wire(struct act *act)
 	if (dead) /* before we came to look */
 		return on_parent_death(act);
 	watch_parents(act);
-	start_round(act, VERIFY_MS);
+	start_round(act, act->spec.recovering ? RECOVERY_LOOK_MS : VERIFY_MS);
 }
 
 /* ---- the table ---- */

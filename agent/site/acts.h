@@ -16,6 +16,7 @@ struct act_spec {
 	struct journal *journal;
 	struct certificate **certificates; /* beside journal->certificates */
 	struct server **servers;           /* beside journal->servers; never NULL inside */
+	bool recovering;                   /* the first look after a restart: short, a reload may never have come */
 	int *parents;                      /* beside them: pidfds of parents that a hook found alive, or -1 */
 };
 /* Calls back exactly once, never from inside. Not for TXN_ACT_NONE and TXN_ACT_WAIT. */

@@ -21,6 +21,7 @@ enum item_state {
 	ITEM_NEW,     /* claimed, not looked into yet */
 	ITEM_BUSY,    /* in a worker, or in a swap */
 	ITEM_WAITING, /* for its other half */
+	ITEM_STAYS,   /* refused, and can't be moved to rejected/ now */
 	ITEM_HELD     /* proved; the web server's configuration must be mended first */
 };
 
@@ -60,20 +61,30 @@ static char *rejected_name(const char *name)
 	return s;
 }
 
-void dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why)
+static bool is_there(int folder, const char *entry)
+{
+	return faccessat(folder, entry, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why)
 {
 	struct fault fault = {0};
 	AUTO_FREE char *base = rejected_name(name), *text = xasprintf("%s\n", why);
 	AUTO_FREE char *target = xstrdup(base);
-	for (int i = 2; faccessat(site->folders.rejected, target, F_OK, AT_SYMLINK_NOFOLLOW) == 0 && i < 1000; i++) {
+	for (int i = 2; is_there(site->folders.rejected, target); i++) {
 		free(target);
 		target = xasprintf("%s.%d", base, i);
 	}
 	AUTO_CLOSE int to = files_open_folder(site->folders.rejected, target, 0700, &fault);
-	if (to < 0 || files_create(to, "why.txt", text, strlen(text), 0600, &fault) < 0 ||
-	    files_move(folder, entry, to, strcmp(name, "why.txt") == 0 ? "file-why.txt" : name, &fault) < 0)
-		log_error("reject-failed", "%s stays where it is: %s", name, fault.text);
+	int r = to < 0 ? to : files_create(to, "why.txt", text, strlen(text), 0600, &fault);
+	if (r == 0)
+		r = files_move(folder, entry, to, strcmp(name, "why.txt") == 0 ? "file-why.txt" : name, &fault);
+	if (r < 0 && is_there(folder, entry)) { /* a move whose sync failed is a move all the same */
+		log_error("reject-failed", "%s is refused (%s), but stays where it is: %s", name, why, fault.text);
+		return r;
+	}
 	audit_write(site->audit, "rejected", NULL, json_pack("{ss}", "folder", target), "%s: %s", name, why);
+	return 0;
 }
 
 bool dropbox_is_being_written(int fd)
@@ -170,9 +181,10 @@ static void refuse_item(struct dropbox *box, struct item *item, const char *why,
 {
 	AUTO_CLOSE int folder = open_item_folder(box, item);
 	AUTO_FREE char *text = next ? xasprintf("%s\n\nWhat to do: %s", why, next) : xstrdup(why);
-	if (folder >= 0)
-		dropbox_reject(box->site, folder, "content", item->name, text);
-	remove_item(box, item);
+	if (folder >= 0 && dropbox_reject(box->site, folder, "content", item->name, text) == 0)
+		remove_item(box, item);
+	else
+		item->state = ITEM_STAYS; /* nothing is lost: it lies in work/, and the next start tries again */
 }
 
 /* The content is overwritten before its last name goes: it may hold a key. */
@@ -307,6 +319,19 @@ static struct item *find_wrong_key(struct dropbox *box, const struct item *besid
 	return NULL;
 }
 
+/* Does the leaf's own file bring a key, and not the right one? */
+static bool holds_other_key(const struct item *item, const struct object *leaf)
+{
+	bool other = false;
+	for (size_t k = 0; k < item->found.n; k++) {
+		const struct object *o = &item->found.v[k];
+		if (o->kind == OBJECT_KEY && digest_equal(&o->spki, &leaf->spki))
+			return false;
+		other |= o->kind == OBJECT_KEY;
+	}
+	return other;
+}
+
 /* What happens to one leaf of an item; true: the item is on its way or gone. */
 static bool place_leaf(struct dropbox *box, struct item *item, const struct object *leaf)
 {
@@ -317,7 +342,7 @@ static bool place_leaf(struct dropbox *box, struct item *item, const struct obje
 		refuse_item(box, item, *fault.text ? fault.text : "there is no such certificate here any more", NULL);
 		return true;
 	}
-	if (digest_equal(&leaf->sha256, &c->live.sha256) && c->live.number) {
+	if (digest_equal(&leaf->sha256, &c->live.sha256) && c->live.number && !holds_other_key(item, leaf)) {
 		audit_write(box->site->audit, "live-already", c->settings->name, NULL,
 			    "%s holds the certificate that is live", item->name);
 		wipe_item(box, item);
@@ -448,7 +473,7 @@ static void claim(struct dropbox *box, int folder, const char *from, const char 
 	json_decref(record);
 	if (r == 0)
 		r = files_move(folder, entry, to, "content", &fault);
-	if (r < 0) { /* the file is still where it was; what we made goes */
+	if (r < 0 && (to < 0 || !is_there(to, "content"))) { /* the file is still where it was; what we made goes */
 		if (to >= 0)
 			(void)files_remove_tree(box->site->folders.work, name, NULL);
 		if (r != -ENOENT)
@@ -593,7 +618,7 @@ json_t *dropbox_waiting(const struct dropbox *box)
 	json_t *list = json_array();
 	for (size_t i = 0; i < box->nitems; i++) {
 		const struct item *item = box->items[i];
-		if (item->state != ITEM_WAITING && item->state != ITEM_HELD)
+		if (item->state == ITEM_NEW || item->state == ITEM_BUSY)
 			continue;
 		const char *holds = item->found.n ? item->found.v[0].text : "";
 		json_array_append_new(list, json_pack("{ss, ss, ss, so}", "file", item->name, "certificate", item->box,

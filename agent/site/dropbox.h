@@ -16,8 +16,9 @@ void dropbox_review(struct dropbox *box, const struct certificate *c);
 /* Files that wait for their other half, for `status`: [ { "file", "certificate", "holds", "since" } ]. */
 json_t *dropbox_waiting(const struct dropbox *box);
 
-/* Moves an entry of a folder into STATE/rejected/TIME-NAME/ with why.txt. Also used for notice files. */
-void dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why);
+/* Moves an entry of a folder into STATE/rejected/TIME-NAME/ with why.txt. Also used for notice files. 0, or negative:
+ * it is still where it was. */
+int dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why);
 /* May this entry be read at all? Opens it where it may: regular, ours or root's, one link, not too large. A descriptor;
  * -EBUSY: somebody still writes it; another negative errno: refuse it, with fault. */
 int dropbox_look(int folder, const char *entry, size_t max, struct fault *fault);

@@ -175,12 +175,11 @@ static void warn_of_unused(const struct settings *s)
 	}
 }
 
-/* Leftovers of a crash go once the journals have been read: one of them may still need a generation. */
+/* Leftovers of a crash go; what stands under the name `next` only where no journal needs it. */
 static void sweep(struct site *site)
 {
 	for (size_t i = 0; i < site->ncertificates; i++)
-		if (!site->certificates[i]->transaction)
-			(void)store_sweep(site->certificates[i]->folder, NULL);
+		(void)store_sweep(site->certificates[i]->folder, !site->certificates[i]->transaction, NULL);
 }
 
 static int build(struct site *site, struct fault *fault)

@@ -26,7 +26,7 @@ static size_t count_others(const struct certificate *c, const char **ret_endpoin
 	size_t n = 0;
 	for (size_t i = 0; i < c->nserved; i++) {
 		const struct served *s = &c->served[i];
-		if (digest_is_zero(&s->sha256) || digest_equal(&s->sha256, &c->live.sha256))
+		if (!*s->server_name || digest_is_zero(&s->sha256) || digest_equal(&s->sha256, &c->live.sha256))
 			continue;
 		*ret_endpoint = s->endpoint;
 		n++;

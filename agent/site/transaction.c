@@ -25,6 +25,7 @@ struct transaction {
 	void **data;
 	struct server_hold *hold;
 	struct act *act;
+	bool recovering;            /* the first act after a restart */
 	struct timer *timer;        /* AWAITING */
 	enum txn_event resume_with; /* once the queues are ours */
 	int64_t began_us;
@@ -236,6 +237,7 @@ static void on_act_done(enum txn_event event, void *data)
 {
 	struct transaction *t = data;
 	t->act = NULL;
+	t->recovering = false;
 	advance(t, event);
 }
 
@@ -270,6 +272,7 @@ static struct act_spec spec_of(const struct transaction *t)
 	return (struct act_spec){.site = t->site,
 				 .journal = t->journal,
 				 .certificates = t->certificates,
+				 .recovering = t->recovering,
 				 .parents = t->parents,
 				 .servers = t->servers};
 }
@@ -561,6 +564,7 @@ static void resume(struct transaction *t)
 		t->timer = timer_start(t->site->loop, 0, look_for_servers, t);
 		return;
 	}
+	t->recovering = true;
 	take_queues(t, TXN_EVENT_RECOVER);
 }
 

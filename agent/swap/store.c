@@ -331,12 +331,13 @@ static bool is_named(int folder, unsigned int number)
 	return false;
 }
 
-int store_sweep(int folder, struct fault *fault)
+int store_sweep(int folder, bool next_too, struct fault *fault)
 {
 	struct words names = {0};
 	AUTO_CLOSE int generations = open_generations(folder, fault);
 	int r = generations < 0 ? generations : list_generations(generations, &names, fault);
-	if (r == 0 && store_link_number(folder, "next", NULL) > 0) /* the next swap would take it for a stranger's */
+	if (r == 0 && next_too &&
+	    store_link_number(folder, "next", NULL) > 0) /* the next swap would take it for a stranger's */
 		r = files_remove(folder, "next", fault);
 	if (r == 0)
 		r = record_sweep(folder, fault);

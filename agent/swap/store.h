@@ -55,7 +55,7 @@ int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_for
 
 /* Removes what a crash left: generations without meta.json, temporary files and links, `next` once no journal needs it.
  */
-int store_sweep(int folder, struct fault *fault);
+int store_sweep(int folder, bool next_too, struct fault *fault);
 /* Removes generations that nothing names, all but the `keep` newest. */
 int store_prune(int folder, unsigned int keep, struct fault *fault);
 #endif

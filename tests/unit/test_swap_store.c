@@ -166,7 +166,7 @@ FILES_TEST(generation, a_full_disk_leaves_no_half_of_one)
 	cr_expect_eq(store_read_meta(files_folder, number, &meta, &fault), -ENOENT);
 	for (int i = 0; i < STORE_FILES; i++)
 		close(fds[i]);
-	ASSERT_OK(store_sweep(files_folder, &fault));
+	ASSERT_OK(store_sweep(files_folder, true, &fault));
 	cr_expect_not(files_exist(files_folder, "gen/000002"));
 	cr_expect(files_exist(files_folder, "gen/000001"));
 }
@@ -686,7 +686,7 @@ FILES_TEST(sweep, what_was_being_made_goes)
 	ASSERT_OK(store_begin(files_folder, &number, fds, &fault));
 	for (int i = 0; i < STORE_FILES; i++)
 		close(fds[i]);
-	ASSERT_OK(store_sweep(files_folder, &fault));
+	ASSERT_OK(store_sweep(files_folder, true, &fault));
 	cr_expect(sealed == 1 && files_exist(files_folder, "gen/000001/meta.json"));
 	cr_expect_not(files_exist(files_folder, "gen/000002"));
 }
@@ -703,7 +703,7 @@ FILES_TEST(sweep, what_a_link_names_stays_even_without_its_meta)
 			files_set_link(files_folder, links[i], store_generation_path(i + 1, path));
 	}
 	files_set_link(files_folder, "next", "/stranger");
-	ASSERT_OK(store_sweep(files_folder, &fault));
+	ASSERT_OK(store_sweep(files_folder, true, &fault));
 	cr_expect(files_exist(files_folder, "gen/000001/privkey.pem"));
 	cr_expect(files_exist(files_folder, "gen/000002/privkey.pem"));
 	cr_expect_not(files_exist(files_folder, "gen/000004"));
@@ -716,7 +716,7 @@ FILES_TEST(sweep, a_link_of_ours_that_no_exchange_needs_goes)
 	make_generation();
 	set_live("gen/000001");
 	set_next("gen/000002");
-	ASSERT_OK(store_sweep(files_folder, &fault));
+	ASSERT_OK(store_sweep(files_folder, true, &fault));
 	cr_expect_str_eq(next(), "(none)");
 	cr_expect_str_eq(live(), "gen/000001");
 	cr_expect(files_exist(files_folder, "gen/000002/meta.json"));
@@ -731,7 +731,7 @@ FILES_TEST(sweep, what_is_not_ours_stays)
 	cr_assert_eq(mkdirat(files_folder, "gen/backup", 0700), 0);
 	cr_assert_eq(mkdirat(files_folder, "gen/000009-old", 0700), 0);
 	files_put(files_folder, "gen/notes", "x");
-	ASSERT_OK(store_sweep(files_folder, &fault));
+	ASSERT_OK(store_sweep(files_folder, true, &fault));
 	ASSERT_OK(store_prune(files_folder, 0, &fault));
 	AUTO_CLOSE int generations = openat(files_folder, "gen", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_expect_str_eq(files_all(generations), "000001 000009-old backup notes ");
