@@ -187,11 +187,11 @@ const char *text_from_time(int64_t seconds, char *buf)
 {
 	time_t t = (time_t)seconds;
 	struct tm tm;
-	if (!gmtime_r(&t, &tm) || tm.tm_year > 9999 - 1900 || tm.tm_year < -1900)
-		strcpy(buf, "?");
-	else
-		snprintf(buf, 32, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-			 tm.tm_hour, tm.tm_min, tm.tm_sec);
+	char all[80] = "?"; /* the compiler can't know that the fields are small */
+	if (gmtime_r(&t, &tm) && tm.tm_year <= 9999 - 1900 && tm.tm_year >= -1900)
+		snprintf(all, sizeof all, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900, tm.tm_mon + 1,
+			 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	snprintf(buf, 32, "%.31s", all);
 	return buf;
 }
 
