@@ -28,8 +28,8 @@ struct folder {
 	bool busy, again; /* a look is under way; something changed meanwhile */
 	int fds[FILES_MAX];
 	size_t n;
-	struct digest trying;   /* the pair on its way: see content_of */
-	struct digest *refused; /* pairs that were refused or rolled back */
+	struct digest leaf, content; /* of the pair on its way: SHA-256 of its leaf; see content_of */
+	struct digest *refused; /* leaves that were refused or rolled back; contents where the chain was to blame */
 	size_t nrefused;
 };
 
@@ -72,10 +72,10 @@ static struct digest content_of(const struct identify_reply *reply, const struct
 	return d;
 }
 
-static bool was_refused(const struct folder *f, const struct digest *content)
+static bool was_refused(const struct folder *f, const struct digest *digest)
 {
 	for (size_t i = 0; i < f->nrefused; i++)
-		if (digest_equal(&f->refused[i], content))
+		if (digest_equal(&f->refused[i], digest))
 			return true;
 	return false;
 }
@@ -94,7 +94,8 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 	case PAIR_REFUSED:
 	case PAIR_FAILED:
 		f->refused = xrealloc(f->refused, (f->nrefused + 1) * sizeof *f->refused);
-		f->refused[f->nrefused++] = f->trying;
+		/* a chain may still be completed; any other fault is the leaf's or its key's */
+		f->refused[f->nrefused++] = strstr(text, "CHAIN_") ? f->content : f->leaf;
 		audit_write(c->site->audit, "watched-refused", c->settings->name, NULL, "%s: %s%s%s", f->path, text,
 			    next ? "; what to do: " : "", next ? next : "");
 		break;
@@ -158,7 +159,7 @@ static const struct object *choose(const struct folder *f, const struct identify
 		if (fit < best_fit || fit == 0 || (best && fit == best_fit && o->not_before <= best->not_before))
 			continue;
 		struct digest content = content_of(reply, o);
-		if (was_refused(f, &content) || is_known(c, &o->sha256))
+		if (was_refused(f, &o->sha256) || was_refused(f, &content) || is_known(c, &o->sha256))
 			continue;
 		best = o;
 		best_fit = fit;
@@ -195,7 +196,8 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 		log_warning("watched-failed", "%s: %s", f->path, fault->text);
 	if (!leaf || f->certificate->swapping) /* the end of a swap brings another look (watched_review) */
 		return end_look(f);
-	f->trying = content_of(reply, leaf);
+	f->leaf = leaf->sha256;
+	f->content = content_of(reply, leaf);
 	const struct pair_spec spec = {.certificate = f->certificate,
 				       .inputs = inputs,
 				       .ninputs = inputs_of(f, reply, leaf, inputs),
