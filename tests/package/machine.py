@@ -141,6 +141,8 @@ def need(*programs):
     """Skips the test where it can't run: it needs root, and tools that ./test does not install."""
     if os.geteuid() != 0:
         skip("needs root, to boot a tree")
+    if not os.path.ismount("/sys/fs/cgroup"):
+        skip("no control groups at /sys/fs/cgroup: systemd-nspawn can't boot a tree here")
     missing = [p for p in programs if subprocess.run(["sh", "-c", f"command -v {p}"], stdout=subprocess.DEVNULL, check=False).returncode]
     if missing:
         skip("not installed: " + " ".join(missing))
