@@ -14,6 +14,13 @@ def _said(*argv):
     return done.stdout.splitlines()[0].strip()
 
 
+def _source():
+    """The commit that was measured; + where files differ from it."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=pathlib.Path(__file__).parent, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return done.stdout.strip() or "not known"
+
+
 class Machine:
     def __init__(self, kinds, loop):
         cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
@@ -22,7 +29,7 @@ class Machine:
                     "apache": lambda: _said("/usr/sbin/apache2", "-v").partition("/")[2].split()[0]}
         self.facts = {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(),
                       **{kind: versions[kind]() for kind in kinds},
-                      "openssl": _said("openssl", "version").split()[1], "shell_loop": loop,
+                      "openssl": _said("openssl", "version").split()[1], "certswap": _source(), "shell_loop": loop,
                       "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "load_began": os.getloadavg()[0]}
 
     def ended(self):
@@ -54,18 +61,17 @@ def _requests(result, way, which):
 
 
 def _rows(first):
-    loop = first["machine"]["shell_loop"].partition(",")[0]
     rows = [("Milliseconds to the first new handshake, median (min-max)",)]
     for label, way in (("a  bare: reload signal sent", "reload"), ("b  certswap: last file closed", "drop"),
-                       ("n  certswap: notice, a standby", "notice"), (f"c  loop: {loop}, test, reload", "loop"),
-                       ("r  the rehearsal of it, alone", "rehearsal")):
+                       ("n  certswap: notice, a standby", "notice"), ("c  shell loop: test, reload", "loop"),
+                       ("r  a rehearsal alone", "rehearsal")):
         rows.append((label, lambda r, way=way: _spread(r["first_new_ms"].get(way))))
     rows.append(("Ratios of these medians",))
     for label, way, to in (("b : a", "drop", ["reload"]), ("n : a", "notice", ["reload"]), ("c : a", "loop", ["reload"]),
                            ("b : c", "drop", ["loop"]), ("b : (r + a)", "drop", ["rehearsal", "reload"])):
         rows.append((label, lambda r, way=way, to=to: _ratio(r, way, *to)))
     swaps = next((r["under_load"]["drop"]["swaps"] for r in first["results"] if "under_load" in r), 0)
-    rows.append((f"Requests that failed under load (wrk), {swaps} swaps, one a second",))
+    rows.append((f"Requests that failed under load (wrk), of all; {swaps} swaps, one a second",))
     for words, which in (("new connections", "new"), ("kept connections", "kept")):
         for label, way in ((f"{words}: no reload", "none"), ("   bare reload", "reload"), ("   certswap", "drop")):
             rows.append((label, lambda r, way=way, which=which: _requests(r, way, which)))
@@ -82,12 +88,12 @@ def _rows(first):
 
 def table(everything):
     m, results = everything["machine"], everything["results"]
-    versions = ", ".join(f"{name} {m[name]}" for name in ("nginx", "apache", "openssl") if name in m)
+    versions = ", ".join(f"{name} {m[name]}" for name in ("certswap", "nginx", "apache", "openssl") if name in m)
     lines = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}", versions,
              f"{m['began']} to {m['ended']}, load average {m['load_began']:.2f} to {m['load_ended']:.2f}",
              f"the loop's watcher: {m['shell_loop']}", ""]
-    heads = [f"{r['kind']}, {r['certificates']} cert{'s' if r['certificates'] > 1 else ''}" for r in results]
-    lines.append(" " * LABEL + "".join(f"{head:>{COLUMN}}" for head in heads))
+    heads = [f"{r['kind']}, {r['certificates']}" for r in results]
+    lines.append(f"{'Server, number of certificates':<{LABEL}}" + "".join(f"{head:>{COLUMN}}" for head in heads))
     for label, *value in _rows(everything):
         if not value:
             lines += [label]
