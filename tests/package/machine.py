@@ -143,6 +143,9 @@ def need(*programs):
         skip("needs root, to boot a tree")
     if not os.path.ismount("/sys/fs/cgroup"):
         skip("no control groups at /sys/fs/cgroup: systemd-nspawn can't boot a tree here")
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        if not any(line.split()[4] == "/" for line in mounts):
+            skip("in a chroot: systemd-nspawn can't make its mounts here")
     missing = [p for p in programs if subprocess.run(["sh", "-c", f"command -v {p}"], stdout=subprocess.DEVNULL, check=False).returncode]
     if missing:
         skip("not installed: " + " ".join(missing))
