@@ -1,5 +1,5 @@
 """Servers that are unusual and good: each swap ends in COMMITTED, and certswapctl submit says so."""
-from trial import Trial, TrialRun, end, look
+from trial import Trial, TrialRun, end, look, wait_until
 from case import Case, main
 
 WILD = ["*.wild.example.test"]
@@ -72,12 +72,17 @@ class Good(Case):
             run.agent.start()
             run.begin()
             trial = run.trials["tickets"]
-            session = look("127.0.0.1", trial.port, newest="1.2")[1]
-            look("127.0.0.1", trial.port, session=session)
-            self.assertEqual(trial.resumed(), 1)  # the server does resume them
+            self.resume(trial, 1)  # the server does resume sessions
             pair = self.committed(run)["tickets"]
             self.assertEqual(trial.every_look(), {pair.sha256})
-            self.assertEqual(trial.resumed(), 1)  # and the agent asked for none
+            self.resume(trial, 2)  # and the agent asked for none in between
+
+    def resume(self, trial, count):
+        """Resumes a session. The server notes it after the client's last word, so the note is waited for."""
+        session = look("127.0.0.1", trial.port, newest="1.2")[1]
+        look("127.0.0.1", trial.port, session=session)
+        wait_until(f"resumed session {count} is noted", lambda: trial.resumed() >= count)
+        self.assertEqual(trial.resumed(), count)
 
     def test_kind_of_key_changes(self):
         with TrialRun("kinds", Trial("kinds")) as run:

@@ -1,0 +1,96 @@
+#include "site/commands.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "site/notice.h"
+#include "site/response.h"
+#include "site/watched.h"
+
+static void on_incident(struct incident *incident, bool done, const char *text, const char *next, void *data)
+{
+	struct request *r = data;
+	text_add(&r->text, "%sincident %u: %s", r->text.len ? "\n" : "", incident->id, text);
+	if (!done) {
+		r->exit = 1;
+		if (next)
+			text_add(&r->next, "%s%s", r->next.len ? "\n" : "", next);
+	}
+	if (--r->waiting_for == 0)
+		request_finish(r, r->exit, r->text.s, r->next.s);
+}
+
+/* Hits of a key compromise on more than one certificate are asked for. True: the question was sent. */
+static bool ask_first(struct request *r, const struct notice *notice, const struct notice_hits *hits)
+{
+	struct text list = {0};
+	bool compromise = policy_case(notice->case_letter)->new_key || notice->reason == POLICY_KEY_COMPROMISE;
+	if (hits->n < 2 || !compromise || json_is_true(json_object_get(r->arguments, "yes")))
+		return false;
+	for (size_t i = 0; i < hits->n; i++)
+		text_add(&list, "\n  %s (%s, serial %s)", hits->v[i].certificate->settings->name,
+			 hits->v[i].meta == &hits->v[i].certificate->live ? "live" : "standby",
+			 hits->v[i].meta->serial);
+	AUTO_FREE char *text = xasprintf("this compromised key is used by %zu certificates here:%s", hits->n, list.s);
+	text_done(&list);
+	json_t *o = json_pack("{si, ss, ss, ss}", "exit", 1, "message", text, "ask", text, "next",
+			      "say yes, or give --yes in a script");
+	request_send(r, o);
+	client_set_data(r->client, NULL);
+	client_finish(r->client);
+	r->client = NULL;
+	return true;
+}
+
+void command_notice(struct request *r)
+{
+	struct fault fault = {0};
+	struct notice notice;
+	struct notice_hits hits;
+	if (notice_read(r->site, r->arguments, false, &notice, &hits, &fault) < 0)
+		return request_finish(r, 1, fault.text, NULL);
+	if (ask_first(r, &notice, &hits)) {
+		free(hits.v);
+		return request_free(r);
+	}
+	struct incident **opened = xcalloc(hits.n, sizeof(*opened));
+	for (size_t i = 0; i < hits.n; i++) {
+		opened[i] = incident_open(hits.v[i].certificate, hits.v[i].meta, &notice, &fault);
+		r->waiting_for += opened[i] != NULL;
+	}
+	if (!r->waiting_for)
+		request_finish(r, 1, fault.text, NULL);
+	else
+		request_wait(r);
+	for (size_t i = 0; i < hits.n; i++)
+		if (opened[i])
+			incident_wait(r->site, opened[i], on_incident, r);
+	free(opened);
+	free(hits.v);
+}
+
+void command_confirm(struct request *r)
+{
+	struct fault fault = {0};
+	struct certificate *c = request_certificate(r);
+	if (!c)
+		return;
+	if (incident_confirm(c, &fault) < 0)
+		return request_finish(r, 1, fault.text, NULL);
+	r->waiting_for = 1;
+	request_wait(r);
+	incident_wait(r->site, incident_of(c), on_incident, r);
+}
+
+void command_withdraw(struct request *r)
+{
+	struct fault fault = {0};
+	const char *why = request_argument(r, "why");
+	unsigned int id = (unsigned int)json_integer_value(json_object_get(r->arguments, "incident"));
+	if (!why)
+		return request_finish(r, 2, "--why TEXT is needed", NULL);
+	if (incident_withdraw(r->site, id, why, &fault) < 0)
+		return request_finish(r, 1, fault.text, "certswapctl incidents");
+	watched_forget_refusals(r->site->watched);
+	request_finish(r, 0, "the incident is closed, the denials that it brought are lifted", NULL);
+}

@@ -1,0 +1,108 @@
+#include "site/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "site/certificate.h"
+
+#define DEFAULT_TIMEOUT_MS 300000
+
+void request_send(struct request *r, json_t *o)
+{
+	char *line = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	if (r->client && line)
+		client_send(r->client, line, strlen(line));
+	free(line);
+}
+
+static void close_fds(struct request *r)
+{
+	for (size_t i = 0; i < r->nfds; i++)
+		if (r->fds[i] >= 0)
+			close(r->fds[i]);
+	free(r->fds);
+	r->fds = NULL;
+	r->nfds = 0;
+}
+
+/* Sends the final answer; the request stays until its work has ended too (request_free). Takes over result. */
+static void answer_with(struct request *r, int exit, const char *message, const char *next, json_t *result)
+{
+	json_t *o = json_pack("{si, ss, ss*, so*}", "exit", exit, "message", message ? message : "", "next", next,
+			      "result", result);
+	timer_close(r->timeout);
+	r->timeout = NULL;
+	if (!r->client)
+		return json_decref(o);
+	client_set_data(r->client, NULL);
+	if (o)
+		request_send(r, o);
+	client_finish(r->client);
+	r->client = NULL;
+}
+
+void request_answer(struct request *r, int exit, const char *message, const char *next)
+{
+	answer_with(r, exit, message, next, NULL);
+}
+
+void request_free(struct request *r)
+{
+	timer_close(r->timeout);
+	close_fds(r);
+	json_decref(r->arguments);
+	text_done(&r->text);
+	text_done(&r->next);
+	free(r);
+}
+
+void request_finish(struct request *r, int exit, const char *message, const char *next)
+{
+	request_answer(r, exit, message, next);
+	request_free(r);
+}
+
+void request_finish_with(struct request *r, json_t *result)
+{
+	answer_with(r, 0, "", NULL, result);
+	request_free(r);
+}
+
+static void on_timeout(void *data)
+{
+	struct request *r = data;
+	request_answer(r, 1, "the time is up; the work goes on", "certswapctl status; certswapctl log");
+}
+
+const char *request_argument(const struct request *r, const char *key)
+{
+	const char *s = json_string_value(json_object_get(r->arguments, key));
+	return s && *s ? s : NULL;
+}
+
+/* The answer comes when the wire is proved, at the timeout, or now where nobody waits. */
+void request_wait(struct request *r)
+{
+	const json_t *wait = json_object_get(r->arguments, "wait"),
+		     *timeout = json_object_get(r->arguments, "timeout_ms");
+	if (wait && json_is_false(wait))
+		return request_answer(r, 0, "taken; the work goes on", NULL);
+	int64_t ms = json_is_integer(timeout) ? json_integer_value(timeout) : DEFAULT_TIMEOUT_MS;
+	r->timeout = timer_start(r->site->loop, ms, on_timeout, r);
+}
+
+/* The certificate that the request names; NULL: answered already. */
+struct certificate *request_certificate(struct request *r)
+{
+	const char *name = request_argument(r, "name");
+	struct certificate *c = name ? site_certificate(r->site, name) : NULL;
+	if (c)
+		return c;
+	AUTO_FREE char *text = name ? xasprintf("there is no certificate named %s here", name)
+				    : xstrdup("a certificate's name is needed");
+	request_finish(r, name ? 1 : 2, text, "certswapctl status lists the names");
+	return NULL;
+}
