@@ -1,0 +1,127 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "site/transaction.h"
+#include "site/transaction_parts.h"
+
+static bool is_free(const struct certificate *c)
+{
+	return !c->transaction || !c->swapping;
+}
+
+static bool same_servers(const struct certificate *a, const struct certificate *b)
+{
+	const struct words *x = &a->settings->servers, *y = &b->settings->servers;
+	if (x->n != y->n)
+		return false;
+	for (size_t i = 0; i < x->n; i++)
+		if (strcmp(x->v[i], y->v[i]) != 0)
+			return false;
+	return true;
+}
+
+/* An older transaction of this certificate that waits or is stuck is over: what it was about is replaced now. */
+static void supersede(struct certificate *c)
+{
+	struct transaction *old = c->transaction;
+	if (!old || transaction_count(old) > 1)
+		return; /* of a batch the others are still waited for */
+	(void)journal_remove(old->site->folders.journal, old->journal->id, NULL);
+	transaction_forget(old);
+	transaction_free(old);
+}
+
+static void take_ready(struct transaction *t, size_t i, struct certificate *c)
+{
+	struct journal_certificate *jc = &t->journal->certificates[i];
+	struct meta meta = {0};
+	supersede(c);
+	t->certificates[i] = c;
+	t->callbacks[i] = c->ready.cb;
+	t->data[i] = c->ready.data;
+	jc->name = xstrdup(c->settings->name);
+	jc->old_number = c->live.number;
+	jc->old_sha256 = c->live.sha256;
+	jc->new_number = c->ready.number;
+	jc->old_key = places_key(c->live.key_type);
+	if (store_read_meta(c->folder, jc->new_number, &meta, NULL) == 0) {
+		jc->new_sha256 = meta.sha256;
+		jc->new_key = places_key(meta.key_type);
+	}
+	meta_done(&meta);
+	t->journal->txn.certificates[i].first = !c->live.number;
+	c->ready.number = c->ready.batch = 0;
+	c->ready.cb = NULL;
+}
+
+/* One transaction for `first` and all that are ready for the same servers. A first pair touches no server: nothing
+ * names it yet. */
+static void begin(struct site *site, struct certificate *first)
+{
+	struct certificate **together = xcalloc(site->ncertificates, sizeof(*together));
+	size_t n = 0;
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		struct certificate *c = site->certificates[i];
+		if (c->ready.number && is_free(c) && same_servers(first, c) && !c->live.number == !first->live.number &&
+		    c->ready.batch == first->ready.batch)
+			together[n++] = c;
+	}
+	const struct words *servers = &first->settings->servers;
+	size_t nservers = first->live.number ? servers->n : 0;
+	struct journal *journal = journal_new(++site->last_transaction, n, nservers);
+	journal->started_at_ms = clock_wall_ms();
+	struct transaction *t = transaction_new(site, journal);
+	for (size_t i = 0; i < nservers; i++) {
+		journal->servers[i] = xstrdup(servers->v[i]);
+		t->servers[i] = site_server(site, servers->v[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		take_ready(t, i, together[i]);
+	free(together);
+	transaction_remember(t);
+	transaction_refresh_refusals(t);
+	(void)journal_reserve(site->folders.journal,
+			      NULL); /* a full disk shows at the first journal write, before anything is touched */
+	transaction_take_queues(t, TXN_EVENT_DONE);
+}
+
+static void start_ready(void *data)
+{
+	struct site *site = data;
+	timer_close(site->start_timer);
+	site->start_timer = NULL;
+	for (size_t i = 0; i < site->ncertificates; i++)
+		if (site->certificates[i]->ready.number && is_free(site->certificates[i]))
+			begin(site, site->certificates[i]);
+}
+
+void staging_start_after(struct site *site, int64_t ms)
+{
+	timer_close(site->start_timer);
+	site->start_timer = timer_start(site->loop, ms, start_ready, site);
+}
+
+int transaction_stage(struct certificate *c, unsigned int number, swap_done_cb cb, void *data, struct fault *fault)
+{
+	if (c->settings->manage == MANAGE_OBSERVE)
+		return fault_set(
+			fault, -EPERM,
+			"%s is only observed (manage = \"observe\"): set manage = \"swap\" to let certswap replace it",
+			c->settings->name);
+	if (c->live.number == number)
+		return fault_set(fault, -EINVAL, "generation %u of %s is live already", number, c->settings->name);
+	if (c->trouble)
+		return fault_set(fault, -EINVAL, "%s can't be swapped: %s", c->settings->name, c->trouble);
+	if (c->ready.number && c->ready.cb)
+		c->ready.cb(c, TXN_DISCARDED, "a newer pair took its place before it was swapped in", c->ready.data);
+	c->ready.number = number;
+	c->ready.batch = 0;
+	c->ready.cb = cb;
+	c->ready.data = data;
+	staging_start_after(c->site, 0);
+	return 0;
+}
