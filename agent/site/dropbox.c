@@ -13,114 +13,9 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/audit.h"
-#include "site/certificate.h"
+#include "site/dropbox_parts.h"
 #include "site/intake.h"
 #include "swap/record.h"
-
-enum item_state {
-	ITEM_NEW,     /* claimed, not looked into yet */
-	ITEM_BUSY,    /* in a worker, or in a swap */
-	ITEM_WAITING, /* for its other half */
-	ITEM_STAYS,   /* refused, and can't be moved to rejected/ now */
-	ITEM_HELD     /* proved; the web server's configuration must be mended first */
-};
-
-/* One claimed file. */
-struct item {
-	unsigned int number; /* of its folder in work/ */
-	char *name;          /* as it was called in the box */
-	char *box;           /* "" or the name of a certificate */
-	enum item_state state;
-	struct identify_reply found;
-	int64_t since;
-};
-
-struct dropbox {
-	struct site *site;
-	struct watch **watches;
-	size_t nwatches;
-	struct timer *timer; /* a look that was asked for */
-	struct item **items;
-	size_t nitems;
-	unsigned int last;
-};
-
-static void look_soon(void *data);
-
-/* ---- refusing ---- */
-
-/* A name for a folder that says when and what; only harmless characters of the file's name. */
-static char *rejected_name(const char *name)
-{
-	char now[32];
-	text_from_time_ms(clock_wall_ms(), now);
-	char *s = xasprintf("%.23s-%.100s", now, name);
-	for (char *p = s; *p; p++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *p))
-			*p = '_';
-	return s;
-}
-
-static bool is_there(int folder, const char *entry)
-{
-	return faccessat(folder, entry, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-int dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why)
-{
-	struct fault fault = {0};
-	AUTO_FREE char *base = rejected_name(name), *text = xasprintf("%s\n", why);
-	AUTO_FREE char *target = xstrdup(base);
-	for (int i = 2; is_there(site->folders.rejected, target); i++) {
-		free(target);
-		target = xasprintf("%s.%d", base, i);
-	}
-	AUTO_CLOSE int to = files_open_folder(site->folders.rejected, target, 0700, &fault);
-	int r = to < 0 ? to : files_create(to, "why.txt", text, strlen(text), 0600, &fault);
-	if (r == 0)
-		r = files_move(folder, entry, to, strcmp(name, "why.txt") == 0 ? "file-why.txt" : name, &fault);
-	if (r < 0 && is_there(folder, entry)) { /* a move whose sync failed is a move all the same */
-		log_error("reject-failed", "%s is refused (%s), but stays where it is: %s", name, why, fault.text);
-		return r;
-	}
-	audit_write(site->audit, "rejected", NULL, json_pack("{ss}", "folder", target), "%s: %s", name, why);
-	return 0;
-}
-
-bool dropbox_is_being_written(int fd)
-{
-	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-		return errno == EAGAIN;
-	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
-	return false;
-}
-
-int dropbox_look(int folder, const char *entry, size_t max, struct fault *fault)
-{
-	struct stat st;
-	int fd = openat(folder, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		int error = errno;
-		auto_close_(&fd);
-		return error == ELOOP ? fault_set(fault, -ELOOP, "a symbolic link: put the file itself here")
-				      : fault_errno(fault, error, "can't be opened");
-	}
-	const char *wrong = !S_ISREG(st.st_mode) ? "not a regular file"
-			    : st.st_uid != 0 && st.st_uid != geteuid()
-				    ? "owned by neither root nor the agent's user: it is not read"
-			    : st.st_nlink != 1 ? "a hard link to a file elsewhere: put a copy here"
-					       : NULL;
-	int r = wrong ? fault_set(fault, -EPERM, "%s", wrong) : 0;
-	if (r == 0 && dropbox_is_being_written(fd))
-		r = -EBUSY;
-	if (r == 0 && (uintmax_t)st.st_size > max)
-		r = fault_set(fault, -EFBIG, "TOO_LARGE: %lld bytes; a certificate or key has at most %zu",
-			      (long long)st.st_size, max);
-	if (r == 0)
-		return fd;
-	close(fd);
-	return r;
-}
 
 /* ---- items ---- */
 
@@ -161,7 +56,7 @@ static int open_item_folder(struct dropbox *box, const struct item *item)
 	return files_open_folder(box->site->folders.work, name, 0, NULL);
 }
 
-static int open_item(struct dropbox *box, const struct item *item)
+int dropbox_open_item(struct dropbox *box, const struct item *item)
 {
 	AUTO_CLOSE int folder = open_item_folder(box, item);
 	return folder < 0 ? folder : openat(folder, "content", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -177,7 +72,7 @@ static void remove_item(struct dropbox *box, struct item *item)
 	forget(box, item);
 }
 
-static void refuse_item(struct dropbox *box, struct item *item, const char *why, const char *next)
+void dropbox_refuse_item(struct dropbox *box, struct item *item, const char *why, const char *next)
 {
 	AUTO_CLOSE int folder = open_item_folder(box, item);
 	AUTO_FREE char *text = next ? xasprintf("%s\n\nWhat to do: %s", why, next) : xstrdup(why);
@@ -188,7 +83,7 @@ static void refuse_item(struct dropbox *box, struct item *item, const char *why,
 }
 
 /* The content is overwritten before its last name goes: it may hold a key. */
-static void wipe_item(struct dropbox *box, struct item *item)
+void dropbox_wipe_item(struct dropbox *box, struct item *item)
 {
 	static const char zeros[4096];
 	struct stat st;
@@ -202,171 +97,6 @@ static void wipe_item(struct dropbox *box, struct item *item)
 	}
 	auto_close_(&fd);
 	remove_item(box, item);
-}
-
-/* ---- pairs ---- */
-
-struct going {
-	struct dropbox *box;
-	struct item **items;
-	size_t n;
-	int fds[INTAKE_FILES_AT_ONCE];
-};
-
-static void on_pair(enum pair_outcome outcome, const char *text, const char *next, void *data)
-{
-	struct going *g = data;
-	for (size_t i = 0; i < g->n; i++) {
-		struct item *item = g->items[i];
-		switch (outcome) {
-		case PAIR_LIVE:
-		case PAIR_INSTALLED:
-		case PAIR_STANDBY:
-		case PAIR_SAME:
-			wipe_item(g->box, item);
-			break;
-		case PAIR_REFUSED:
-		case PAIR_FAILED:
-			refuse_item(g->box, item, text, next);
-			break;
-		case PAIR_HELD:
-			item->state = ITEM_HELD;
-			break;
-		}
-	}
-	struct dropbox *box = g->box;
-	free(g->items);
-	free(g);
-	look_soon(box);
-}
-
-static bool holds_only(const struct item *item, enum object_kind kind)
-{
-	for (size_t i = 0; i < item->found.n; i++)
-		if (item->found.v[i].kind != kind)
-			return false;
-	return item->found.n > 0;
-}
-
-static void take(struct going *g, struct item *item)
-{
-	for (size_t i = 0; i < g->n; i++)
-		if (g->items[i] == item)
-			return;
-	if (g->n < INTAKE_FILES_AT_ONCE)
-		g->items[g->n++] = item;
-}
-
-/* Sends a pair on its way with all that lies in the same box as CA certificates. */
-static void go(struct dropbox *box, struct certificate *c, const struct object *leaf, struct item *with_leaf,
-	       struct item *with_key)
-{
-	struct going *g = xcalloc(1, sizeof *g);
-	struct prove_input inputs[INTAKE_FILES_AT_ONCE];
-	g->box = box;
-	g->items = xcalloc(INTAKE_FILES_AT_ONCE, sizeof(*g->items));
-	take(g, with_leaf);
-	take(g, with_key);
-	for (size_t i = 0; i < box->nitems; i++)
-		if (strcmp(box->items[i]->box, with_leaf->box) == 0 && box->items[i]->state == ITEM_WAITING &&
-		    holds_only(box->items[i], OBJECT_CA))
-			take(g, box->items[i]);
-	for (size_t i = 0; i < g->n; i++) {
-		g->items[i]->state = ITEM_BUSY;
-		g->fds[i] = open_item(box, g->items[i]);
-		inputs[i] = (struct prove_input){.fd = g->fds[i], .role = CHECK_SUBMITTED};
-	}
-	const struct pair_spec spec = {.certificate = c,
-				       .inputs = inputs,
-				       .ninputs = g->n,
-				       .leaf = leaf->sha256,
-				       .automatic = true,
-				       .origin = "drop box"};
-	pair_start(&spec, on_pair, g);
-	for (size_t i = 0; i < g->n; i++)
-		auto_close_(&g->fds[i]);
-}
-
-/* The item of the same box that holds the key; NULL: none yet. */
-static struct item *find_key(struct dropbox *box, const struct item *beside, const struct digest *spki)
-{
-	for (size_t i = 0; i < box->nitems; i++) {
-		struct item *item = box->items[i];
-		if (strcmp(item->box, beside->box) != 0 || (item->state != ITEM_WAITING && item != beside))
-			continue;
-		for (size_t k = 0; k < item->found.n; k++)
-			if (item->found.v[k].kind == OBJECT_KEY && digest_equal(&item->found.v[k].spki, spki))
-				return item;
-	}
-	return NULL;
-}
-
-/* A key that can't be waiting for this leaf: it stands in the same file, or it is the key of what is live or stands by.
- */
-static struct item *find_wrong_key(struct dropbox *box, const struct item *beside, const struct certificate *c)
-{
-	for (size_t i = 0; i < box->nitems; i++) {
-		struct item *item = box->items[i];
-		if (strcmp(item->box, beside->box) != 0 || (item->state != ITEM_WAITING && item != beside))
-			continue;
-		for (size_t k = 0; k < item->found.n; k++) {
-			const struct object *o = &item->found.v[k];
-			if (o->kind == OBJECT_KEY && (item == beside || digest_equal(&o->spki, &c->live.spki) ||
-						      digest_equal(&o->spki, &c->standby.spki)))
-				return item;
-		}
-	}
-	return NULL;
-}
-
-/* Does the leaf's own file bring a key, and not the right one? */
-static bool holds_other_key(const struct item *item, const struct object *leaf)
-{
-	bool other = false;
-	for (size_t k = 0; k < item->found.n; k++) {
-		const struct object *o = &item->found.v[k];
-		if (o->kind == OBJECT_KEY && digest_equal(&o->spki, &leaf->spki))
-			return false;
-		other |= o->kind == OBJECT_KEY;
-	}
-	return other;
-}
-
-/* What happens to one leaf of an item; true: the item is on its way or gone. */
-static bool place_leaf(struct dropbox *box, struct item *item, const struct object *leaf)
-{
-	struct fault fault = {0};
-	struct certificate *c =
-		*item->box ? site_certificate(box->site, item->box) : intake_route(box->site, &leaf->names, &fault);
-	if (!c) {
-		refuse_item(box, item, *fault.text ? fault.text : "there is no such certificate here any more", NULL);
-		return true;
-	}
-	if (digest_equal(&leaf->sha256, &c->live.sha256) && c->live.number && !holds_other_key(item, leaf)) {
-		audit_write(box->site->audit, "live-already", c->settings->name, NULL,
-			    "%s holds the certificate that is live", item->name);
-		wipe_item(box, item);
-		return true;
-	}
-	struct item *with_key = find_key(box, item, &leaf->spki);
-	if (!with_key) /* the proof says what is wrong, in its own words */
-		with_key = find_wrong_key(box, item, c);
-	if (!with_key)
-		return false;
-	go(box, c, leaf, item, with_key);
-	return true;
-}
-
-/* Looks for pairs among what waits; each that is found changes the list, so it begins again. */
-static bool pair_one(struct dropbox *box)
-{
-	for (size_t i = 0; i < box->nitems; i++) {
-		struct item *item = box->items[i];
-		for (size_t k = 0; item->state == ITEM_WAITING && k < item->found.n; k++)
-			if (item->found.v[k].kind == OBJECT_LEAF && place_leaf(box, item, &item->found.v[k]))
-				return true;
-	}
-	return false;
 }
 
 /* ---- looking into files ---- */
@@ -395,16 +125,16 @@ static void judge_item(struct dropbox *box, struct item *item)
 {
 	item->state = ITEM_WAITING;
 	if (!item->found.n)
-		refuse_item(box, item, "UNREADABLE: nothing that looks like a certificate or a key", NULL);
-	else if (holds_only(item, OBJECT_NOTHING))
-		refuse_item(box, item, item->found.v[0].text,
-			    "ask the CA for the certificate as PEM, PKCS#7 or PKCS#12");
-	else if (holds_only(item, OBJECT_LOCKED))
-		refuse_item(box, item, "KEY_ENCRYPTED: it is protected by a password",
-			    "certswapctl submit asks for the password");
-	else if (holds_only(item, OBJECT_REQUEST))
-		refuse_item(box, item, "it is a request (CSR), not a certificate",
-			    "send it to the CA; what comes back belongs here");
+		dropbox_refuse_item(box, item, "UNREADABLE: nothing that looks like a certificate or a key", NULL);
+	else if (dropbox_holds_only(item, OBJECT_NOTHING))
+		dropbox_refuse_item(box, item, item->found.v[0].text,
+				    "ask the CA for the certificate as PEM, PKCS#7 or PKCS#12");
+	else if (dropbox_holds_only(item, OBJECT_LOCKED))
+		dropbox_refuse_item(box, item, "KEY_ENCRYPTED: it is protected by a password",
+				    "certswapctl submit asks for the password");
+	else if (dropbox_holds_only(item, OBJECT_REQUEST))
+		dropbox_refuse_item(box, item, "it is a request (CSR), not a certificate",
+				    "send it to the CA; what comes back belongs here");
 }
 
 static void on_identified(struct identify_reply *reply, const struct fault *fault, void *data)
@@ -417,7 +147,7 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 		if (reply)
 			judge_item(box, l->items[i]);
 		else if (l->n == 1)
-			refuse_item(box, l->items[0], fault->text, NULL); /* this file brings the reader down */
+			dropbox_refuse_item(box, l->items[0], fault->text, NULL); /* this file brings the reader down */
 		else
 			l->items[i]->state = ITEM_NEW; /* one of them does: each is read alone */
 	}
@@ -428,7 +158,7 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 		l->items[i]->found.n = 0;
 	free(l->items);
 	free(l);
-	look_soon(box);
+	dropbox_look_soon(box);
 }
 
 static bool starts_identifying(struct dropbox *box)
@@ -440,7 +170,7 @@ static bool starts_identifying(struct dropbox *box)
 	for (size_t i = 0; i < box->nitems && l->n < INTAKE_FILES_AT_ONCE; i++) {
 		if (box->items[i]->state != ITEM_NEW)
 			continue;
-		fds[l->n] = open_item(box, box->items[i]);
+		fds[l->n] = dropbox_open_item(box, box->items[i]);
 		if (fds[l->n] < 0)
 			continue;
 		box->items[i]->state = ITEM_BUSY;
@@ -473,7 +203,8 @@ static void claim(struct dropbox *box, int folder, const char *from, const char 
 	json_decref(record);
 	if (r == 0)
 		r = files_move(folder, entry, to, "content", &fault);
-	if (r < 0 && (to < 0 || !is_there(to, "content"))) { /* the file is still where it was; what we made goes */
+	if (r < 0 && (to < 0 || faccessat(to, "content", F_OK, AT_SYMLINK_NOFOLLOW) <
+					0)) { /* the file is still where it was; what we made goes */
 		if (to >= 0)
 			(void)files_remove_tree(box->site->folders.work, name, NULL);
 		if (r != -ENOENT)
@@ -518,11 +249,11 @@ static void look(void *data)
 	}
 	while (starts_identifying(box))
 		;
-	while (pair_one(box))
+	while (dropbox_pair_one(box))
 		;
 }
 
-static void look_soon(void *data)
+void dropbox_look_soon(void *data)
 {
 	struct dropbox *box = data;
 	if (!box->timer)
@@ -536,7 +267,7 @@ void dropbox_review(struct dropbox *box, const struct certificate *c)
 	for (size_t i = 0; i < box->nitems; i++)
 		if (box->items[i]->state == ITEM_HELD)
 			box->items[i]->state = ITEM_WAITING;
-	look_soon(box);
+	dropbox_look_soon(box);
 }
 
 /* ---- start ---- */
@@ -565,7 +296,7 @@ static void take_up(struct dropbox *box, const char *name)
 
 static int watch_box(struct dropbox *box, const char *path, struct fault *fault)
 {
-	struct watch *watch = watch_start(box->site->watcher, path, look_soon, box, fault);
+	struct watch *watch = watch_start(box->site->watcher, path, dropbox_look_soon, box, fault);
 	if (!watch)
 		return fault->code;
 	box->watches = xrealloc(box->watches, (box->nwatches + 1) * sizeof(*box->watches));
@@ -595,7 +326,7 @@ struct dropbox *dropbox_open(struct site *site, struct fault *fault)
 		dropbox_close(box);
 		return NULL;
 	}
-	look_soon(box);
+	dropbox_look_soon(box);
 	return box;
 }
 

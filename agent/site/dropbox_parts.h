@@ -1,0 +1,44 @@
+/* What the files of the drop box share: dropbox.c claims and identifies, dropbox_pair.c finds what belongs together,
+ * dropbox_file.c judges and refuses single files. Nobody else includes this. Runs in certswapd. */
+#ifndef SITE_DROPBOX_PARTS_H
+#define SITE_DROPBOX_PARTS_H
+#include "site/dropbox.h"
+#include "wire/identify.h"
+
+enum item_state {
+	ITEM_NEW,     /* claimed, not looked into yet */
+	ITEM_BUSY,    /* in a worker, or in a swap */
+	ITEM_WAITING, /* for its other half */
+	ITEM_STAYS,   /* refused, and can't be moved to rejected/ now */
+	ITEM_HELD     /* proved; the web server's configuration must be mended first */
+};
+
+/* One claimed file. */
+struct item {
+	unsigned int number; /* of its folder in work/ */
+	char *name;          /* as it was called in the box */
+	char *box;           /* "" or the name of a certificate */
+	enum item_state state;
+	struct identify_reply found;
+	int64_t since;
+};
+
+struct dropbox {
+	struct site *site;
+	struct watch **watches;
+	size_t nwatches;
+	struct timer *timer; /* a look that was asked for */
+	struct item **items;
+	size_t nitems;
+	unsigned int last;
+};
+
+int dropbox_open_item(struct dropbox *box, const struct item *item); /* a descriptor, or negative */
+/* Into rejected/ with why; where that fails it stays in work/ (ITEM_STAYS). */
+void dropbox_refuse_item(struct dropbox *box, struct item *item, const char *why, const char *next);
+void dropbox_wipe_item(struct dropbox *box, struct item *item); /* overwritten, then removed; `item` is gone */
+bool dropbox_holds_only(const struct item *item, enum object_kind kind);
+/* Sends one pair, or a file that can't be of any, on its way; false: there is none. */
+bool dropbox_pair_one(struct dropbox *box);
+void dropbox_look_soon(void *box);
+#endif
