@@ -1,5 +1,3 @@
-#include "site/acts.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -8,45 +6,16 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "site/acts_parts.h"
 #include "site/parent.h"
 
 #define AFTER_DEATH_MS   500
 #define RECOVERY_LOOK_MS 1000
 #define VERIFY_MS        10000 /* how long one round waits for the wire to turn before another reload is tried */
 
-struct act {
-	struct act_spec spec;
-	enum txn_act what;
-	act_done_cb cb;
-	void *data;
-	struct hook_call *calls;       /* one for each server */
-	size_t asked;                  /* hooks whose answer is missing */
-	size_t done, refused;          /* answers so far */
-	void (*next)(struct act *act); /* when all hooks of this step have answered */
-	char *candidate, *live;        /* folders that a rehearsal is about; NULL otherwise */
-	struct places_round *round;
-	bool hooks_done,
-		broken_before;  /* PREFLIGHT: who is asked beside the baseline has answered; a config test failed */
-	struct poller **deaths; /* a parent that dies ends the look at once */
-	struct timer *later;
-	enum txn_event event; /* to report */
-};
-
-typedef void (*answer_fn)(struct act *act, size_t server, enum server_answer answer, const char *output);
-struct hook_call {
-	struct act *act;
-	size_t server;
-	answer_fn fn;
-};
-
-static struct txn *txn_of(const struct act *act)
-{
-	return &act->spec.journal->txn;
-}
-
 static void drop_deaths(struct act *act)
 {
-	for (size_t i = 0; act->deaths && i < txn_of(act)->nservers; i++)
+	for (size_t i = 0; act->deaths && i < act_txn(act)->nservers; i++)
 		poller_close(act->deaths[i]);
 	free(act->deaths);
 	act->deaths = NULL;
@@ -72,7 +41,7 @@ static void report_now(void *data)
 	act_close(act);
 }
 
-static void report(struct act *act, enum txn_event event)
+void act_report(struct act *act, enum txn_event event)
 {
 	act->event = event;
 	act->later = timer_start(act->spec.site->loop, 0, report_now, act);
@@ -80,7 +49,7 @@ static void report(struct act *act, enum txn_event event)
 
 /* ---- asking servers ---- */
 
-static bool runs(const struct txn_server *s)
+bool act_runs(const struct txn_server *s)
 {
 	return s->runs;
 }
@@ -106,10 +75,10 @@ static void on_answer(enum server_answer answer, const char *output, void *data)
 
 /* Asks every server that `which` chooses (NULL: all); `next` runs when all have answered, at once where none was asked.
  */
-static void ask(struct act *act, enum server_verb verb, bool (*which)(const struct txn_server *), answer_fn fn,
-		void (*next)(struct act *))
+void act_ask(struct act *act, enum server_verb verb, bool (*which)(const struct txn_server *), answer_fn fn,
+	     void (*next)(struct act *))
 {
-	const struct txn *txn = txn_of(act);
+	const struct txn *txn = act_txn(act);
 	act->next = next;
 	act->asked = 1; /* ours, so that nothing ends before all are asked */
 	for (size_t i = 0; i < txn->nservers; i++) {
@@ -123,20 +92,8 @@ static void ask(struct act *act, enum server_verb verb, bool (*which)(const stru
 		next(act);
 }
 
-static const char *name_of(const struct act *act, size_t server)
-{
-	return act->spec.journal->servers[server];
-}
-
-static void forget_candidate(struct act *act)
-{
-	free(act->candidate);
-	free(act->live);
-	act->candidate = act->live = NULL;
-}
-
 /* The first line of a hook's output, for reasons. */
-static char *brief(const char *output)
+char *act_brief(const char *output)
 {
 	size_t n = output ? strcspn(output, "\n") : 0;
 	return n ? xstrndup(output, n < 400 ? n : 400) : xstrdup("it said nothing");
@@ -147,7 +104,7 @@ static char *brief(const char *output)
 static void keep_parent(struct act *act, size_t server, bool alive)
 {
 	int *fd = &act->spec.parents[server];
-	const struct server_settings *s = settings_server(act->spec.site->settings, name_of(act, server));
+	const struct server_settings *s = settings_server(act->spec.site->settings, act_server_name(act, server));
 	auto_close_(fd);
 	*fd = alive && s ? parent_open(s) : -1;
 }
@@ -159,15 +116,15 @@ static bool is_known_alive(const struct act *act, size_t server)
 	return p.fd >= 0 && poll(&p, 1, 0) == 0;
 }
 
-static void on_alive(struct act *act, size_t server, enum server_answer answer, const char *output)
+void act_on_alive(struct act *act, size_t server, enum server_answer answer, const char *output)
 {
-	struct txn_server *s = &txn_of(act)->servers[server];
+	struct txn_server *s = &act_txn(act)->servers[server];
 	s->runs = answer != SERVER_REFUSED; /* who can't tell is taken for running: the reload and the wire will show */
 	s->ran |= s->runs;
 	keep_parent(act, server, answer == SERVER_DONE);
 	if (answer != SERVER_DONE && answer != SERVER_REFUSED) {
-		AUTO_FREE char *said = brief(output);
-		log_warning("hook-failed", "%s: alive: %s", name_of(act, server), said);
+		AUTO_FREE char *said = act_brief(output);
+		log_warning("hook-failed", "%s: alive: %s", act_server_name(act, server), said);
 	}
 }
 
@@ -178,139 +135,13 @@ static bool is_known_dead(const struct act *act, size_t server)
 	return p.fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
-/* Fills runs, by the descriptors where they tell, else by asking. */
+/* Fills act_runs, by the descriptors where they tell, else by asking. */
 static void look_who_runs(struct act *act, void (*next)(struct act *))
 {
-	struct txn *txn = txn_of(act);
+	struct txn *txn = act_txn(act);
 	for (size_t i = 0; i < txn->nservers; i++)
 		txn->servers[i].runs = is_known_alive(act, i);
-	ask(act, SERVER_ALIVE, is_not_running, on_alive, next);
-}
-
-/* ---- PREFLIGHT: who runs and the rehearsal; beside them the baseline ---- */
-
-/* Did a place of the server (or one that could not be attributed) show an old pair at the baseline? */
-static bool shows_ours(const struct journal *j, size_t server)
-{
-	for (size_t i = 0; i < j->nplaces; i++)
-		if (j->places[i].turns >= 0 && (j->places[i].server < 0 || j->places[i].server == (int)server))
-			return true;
-	return false;
-}
-
-/* Which server owns the listening socket of each place? */
-static void attribute_places(struct act *act)
-{
-	struct journal *j = act->spec.journal;
-	for (size_t s = 0; s < j->txn.nservers; s++) {
-		const struct server_settings *settings = settings_server(act->spec.site->settings, name_of(act, s));
-		struct listeners l = {0};
-		if (settings && j->txn.servers[s].ran)
-			parent_listeners(settings, &l);
-		for (size_t i = 0; i < j->nplaces; i++)
-			if (j->places[i].server < 0 && listeners_have(&l, j->places[i].endpoint))
-				j->places[i].server = (int)s;
-		free(l.v);
-	}
-}
-
-/* Both halves have ended. */
-static void conclude_preflight(struct act *act)
-{
-	struct journal *j = act->spec.journal;
-	if (!act->hooks_done || act->round)
-		return;
-	attribute_places(act);
-	for (size_t i = 0; i < j->txn.nservers; i++)
-		j->txn.servers[i].served = j->txn.servers[i].ran && shows_ours(j, i);
-	report(act, act->broken_before ? TXN_EVENT_SERVER_BROKEN : act->refused ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
-}
-
-static void on_baseline(const struct places_verdict *verdict, void *data)
-{
-	struct act *act = data;
-	act->round = NULL;
-	if (verdict->text) { /* only a worker that failed says something at a baseline */
-		journal_reason(act->spec.journal, "%s", verdict->text);
-		act->refused++;
-	}
-	conclude_preflight(act);
-}
-
-static void hooks_answered(struct act *act)
-{
-	struct txn *txn = txn_of(act);
-	forget_candidate(act);
-	for (size_t i = 0; i < txn->nservers; i++)
-		txn->servers[i].wire = TXN_WIRE_UNKNOWN;
-	act->hooks_done = true;
-	conclude_preflight(act);
-}
-
-static void on_configtest(struct act *act, size_t server, enum server_answer answer, const char *output)
-{
-	AUTO_FREE char *said = brief(output);
-	if (answer != SERVER_REFUSED)
-		return;
-	journal_reason(act->spec.journal, "%s: its own configuration is broken, without us too: %s",
-		       name_of(act, server), said);
-	act->broken_before = true;
-}
-
-/* wire is used as a mark until the wire is looked at */
-static bool has_no_rehearsal(const struct txn_server *s)
-{
-	return s->runs && s->wire == TXN_WIRE_OTHER;
-}
-
-static void after_rehearsal(struct act *act)
-{
-	forget_candidate(act);
-	ask(act, SERVER_CONFIGTEST, has_no_rehearsal, on_configtest, hooks_answered);
-}
-
-/* The hook refuses only where the live pair passes the same rehearsal. Where it can't tell, our own proof of the pair
- * stands, and the bare config test says whether a reload is safe at all. A kind without a rehearsal keeps its old
- * configuration when a new one fails. */
-static void on_rehearsal(struct act *act, size_t server, enum server_answer answer, const char *output)
-{
-	AUTO_FREE char *said = brief(output);
-	if (answer == SERVER_REFUSED) {
-		journal_reason(act->spec.journal, "%s refused the new pair in a rehearsal: %s", name_of(act, server),
-			       said);
-		act->refused++;
-	} else if (answer == SERVER_BROKEN || answer == SERVER_CANT_TELL) {
-		log_info("rehearsal-skipped", "%s: %s", name_of(act, server), said);
-		txn_of(act)->servers[server].wire = TXN_WIRE_OTHER;
-	}
-}
-
-/* Of a batch each pair was proved by itself; its members are not rehearsed one by one. */
-static void rehearse(struct act *act)
-{
-	const struct journal *j = act->spec.journal;
-	const struct txn *txn = txn_of(act);
-	const struct journal_certificate *c = &j->certificates[0];
-	if (txn->ncertificates == 1 && c->old_number) {
-		char old[32], new[32];
-		const char *state = act->spec.site->settings->state_dir;
-		act->live =
-			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->old_number, old));
-		act->candidate =
-			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->new_number, new));
-	}
-	ask(act, SERVER_REHEARSE, runs, on_rehearsal, after_rehearsal);
-}
-
-static void preflight(struct act *act)
-{
-	struct txn *txn = txn_of(act);
-	for (size_t i = 0; i < txn->nservers; i++)
-		txn->servers[i] = (struct txn_server){0};
-	places_list(act->spec.journal, act->spec.certificates);
-	act->round = places_look(act->spec.site, act->spec.journal, act->spec.certificates, PLACES_BASELINE, 0,
-				 on_baseline, act);
-	ask(act, SERVER_ALIVE, NULL, on_alive, rehearse);
+	act_ask(act, SERVER_ALIVE, is_not_running, act_on_alive, next);
 }
 
 /* ---- INSTALLING and ROLLING_BACK ---- */
@@ -363,28 +194,28 @@ static void exchange(struct act *act, bool back)
 		for (size_t i = 0; i < j->txn.ncertificates; i++)
 			j->txn.certificates[i].disk =
 				TXN_DISK_FOREIGN; /* not known: taken for touched, never for untouched */
-	report(act, r < 0 ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
+	act_report(act, r < 0 ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
 }
 
 /* ---- RELOADING and STARTING ---- */
 
 static void on_command(struct act *act, size_t server, enum server_answer answer, const char *output)
 {
-	AUTO_FREE char *said = brief(output);
+	AUTO_FREE char *said = act_brief(output);
 	if (answer == SERVER_DONE) {
 		act->done++;
 		return;
 	}
 	act->refused++;
 	const char *verb = act->what == TXN_ACT_RELOAD ? "reload" : "start";
-	journal_reason(act->spec.journal, "%s did not %s: %s", name_of(act, server), verb, said);
-	log_warning("hook-failed", "%s: %s: %s", name_of(act, server), verb, said);
+	journal_reason(act->spec.journal, "%s did not %s: %s", act_server_name(act, server), verb, said);
+	log_warning("hook-failed", "%s: %s: %s", act_server_name(act, server), verb, said);
 }
 
 static void commanded(struct act *act)
 {
 	bool none = act->refused && !act->done; /* partly done is done: the look tells the rest */
-	report(act, none ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
+	act_report(act, none ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
 }
 
 /* ---- looking at the wire ---- */
@@ -392,21 +223,21 @@ static void commanded(struct act *act)
 static void looked(struct act *act)
 {
 	struct fault fault = {0};
-	struct txn *txn = txn_of(act);
+	struct txn *txn = act_txn(act);
 	for (size_t i = 0; i < txn->nservers; i++)
 		if (!txn->servers[i].runs)
 			txn->servers[i].wire = TXN_WIRE_DEAD;
 	if (act_look_at_disk(act->spec.journal, act->spec.certificates, &fault) < 0) {
 		journal_reason(act->spec.journal, "%s", fault.text);
-		return report(act, TXN_EVENT_FAILED);
+		return act_report(act, TXN_EVENT_FAILED);
 	}
-	report(act, TXN_EVENT_DONE);
+	act_report(act, TXN_EVENT_DONE);
 }
 
 static void on_wire(const struct places_verdict *verdict, void *data)
 {
 	struct act *act = data;
-	struct txn *txn = txn_of(act);
+	struct txn *txn = act_txn(act);
 	act->round = NULL;
 	drop_deaths(act);
 	for (size_t i = 0; i < txn->nservers; i++) {
@@ -423,7 +254,7 @@ static void on_wire(const struct places_verdict *verdict, void *data)
 
 static enum places_goal goal_of(const struct act *act)
 {
-	const struct txn *txn = txn_of(act);
+	const struct txn *txn = act_txn(act);
 	bool all_run = true;
 	for (size_t i = 0; i < txn->nservers; i++)
 		all_run &= txn->servers[i].runs;
@@ -450,7 +281,7 @@ static void on_parent_death(void *data)
 
 static void watch_parents(struct act *act)
 {
-	const struct txn *txn = txn_of(act);
+	const struct txn *txn = act_txn(act);
 	act->deaths = xcalloc(txn->nservers, sizeof(*act->deaths));
 	for (size_t i = 0; i < txn->nservers; i++)
 		if (is_known_alive(act, i))
@@ -486,12 +317,12 @@ static void run_exchange_back(struct act *act)
 
 static void run_reload(struct act *act)
 {
-	ask(act, SERVER_RELOAD, runs, on_command, commanded);
+	act_ask(act, SERVER_RELOAD, act_runs, on_command, commanded);
 }
 
 static void run_start(struct act *act)
 {
-	ask(act, SERVER_START, is_down, on_command, commanded);
+	act_ask(act, SERVER_START, is_down, on_command, commanded);
 }
 
 static void run_look_servers(struct act *act)
@@ -500,7 +331,7 @@ static void run_look_servers(struct act *act)
 }
 
 static void (*const run[TXN_ACTS])(struct act *act) = {
-	[TXN_ACT_PREFLIGHT] = preflight,           [TXN_ACT_EXCHANGE] = run_exchange,
+	[TXN_ACT_PREFLIGHT] = act_preflight,       [TXN_ACT_EXCHANGE] = run_exchange,
 	[TXN_ACT_LOOK_SERVERS] = run_look_servers, [TXN_ACT_RELOAD] = run_reload,
 	[TXN_ACT_PROBE_NEW] = look_at_wire,        [TXN_ACT_EXCHANGE_BACK] = run_exchange_back,
 	[TXN_ACT_PROBE_OLD] = look_at_wire,        [TXN_ACT_START] = run_start,
@@ -524,14 +355,14 @@ struct act *act_start(const struct act_spec *spec, enum txn_act what, act_done_c
 
 static void found_servers(struct act *act)
 {
-	report(act, act->done ? TXN_EVENT_DONE : TXN_EVENT_FAILED);
+	act_report(act, act->done ? TXN_EVENT_DONE : TXN_EVENT_FAILED);
 }
 
 static void on_maybe_up(struct act *act, size_t server, enum server_answer answer, const char *output)
 {
 	if (answer != SERVER_DONE)
 		return;
-	txn_of(act)->servers[server].runs = txn_of(act)->servers[server].ran = true;
+	act_txn(act)->servers[server].runs = act_txn(act)->servers[server].ran = true;
 	keep_parent(act, server, true);
 	act->done++;
 }
@@ -539,6 +370,6 @@ static void on_maybe_up(struct act *act, size_t server, enum server_answer answe
 struct act *act_look_for_servers(const struct act_spec *spec, act_done_cb cb, void *data)
 {
 	struct act *act = act_new(spec, cb, data);
-	ask(act, SERVER_ALIVE, is_not_running, on_maybe_up, found_servers);
+	act_ask(act, SERVER_ALIVE, is_not_running, on_maybe_up, found_servers);
 	return act;
 }

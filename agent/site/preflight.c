@@ -1,0 +1,140 @@
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "site/acts_parts.h"
+#include "site/parent.h"
+
+static void forget_candidate(struct act *act)
+{
+	free(act->candidate);
+	free(act->live);
+	act->candidate = act->live = NULL;
+}
+
+/* Did a place of the server (or one that could not be attributed) show an old pair at the baseline? */
+static bool shows_ours(const struct journal *j, size_t server)
+{
+	for (size_t i = 0; i < j->nplaces; i++)
+		if (j->places[i].turns >= 0 && (j->places[i].server < 0 || j->places[i].server == (int)server))
+			return true;
+	return false;
+}
+
+/* Which server owns the listening socket of each place? */
+static void attribute_places(struct act *act)
+{
+	struct journal *j = act->spec.journal;
+	for (size_t s = 0; s < j->txn.nservers; s++) {
+		const struct server_settings *settings =
+			settings_server(act->spec.site->settings, act_server_name(act, s));
+		struct listeners l = {0};
+		if (settings && j->txn.servers[s].ran)
+			parent_listeners(settings, &l);
+		for (size_t i = 0; i < j->nplaces; i++)
+			if (j->places[i].server < 0 && listeners_have(&l, j->places[i].endpoint))
+				j->places[i].server = (int)s;
+		free(l.v);
+	}
+}
+
+/* Both halves have ended. */
+static void conclude_preflight(struct act *act)
+{
+	struct journal *j = act->spec.journal;
+	if (!act->hooks_done || act->round)
+		return;
+	attribute_places(act);
+	for (size_t i = 0; i < j->txn.nservers; i++)
+		j->txn.servers[i].served = j->txn.servers[i].ran && shows_ours(j, i);
+	act_report(act, act->broken_before ? TXN_EVENT_SERVER_BROKEN
+			: act->refused     ? TXN_EVENT_FAILED
+					   : TXN_EVENT_DONE);
+}
+
+static void on_baseline(const struct places_verdict *verdict, void *data)
+{
+	struct act *act = data;
+	act->round = NULL;
+	if (verdict->text) { /* only a worker that failed says something at a baseline */
+		journal_reason(act->spec.journal, "%s", verdict->text);
+		act->refused++;
+	}
+	conclude_preflight(act);
+}
+
+static void hooks_answered(struct act *act)
+{
+	struct txn *txn = act_txn(act);
+	forget_candidate(act);
+	for (size_t i = 0; i < txn->nservers; i++)
+		txn->servers[i].wire = TXN_WIRE_UNKNOWN;
+	act->hooks_done = true;
+	conclude_preflight(act);
+}
+
+static void on_configtest(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	AUTO_FREE char *said = act_brief(output);
+	if (answer != SERVER_REFUSED)
+		return;
+	journal_reason(act->spec.journal, "%s: its own configuration is broken, without us too: %s",
+		       act_server_name(act, server), said);
+	act->broken_before = true;
+}
+
+/* wire is used as a mark until the wire is looked at */
+static bool has_no_rehearsal(const struct txn_server *s)
+{
+	return s->runs && s->wire == TXN_WIRE_OTHER;
+}
+
+static void after_rehearsal(struct act *act)
+{
+	forget_candidate(act);
+	act_ask(act, SERVER_CONFIGTEST, has_no_rehearsal, on_configtest, hooks_answered);
+}
+
+/* The hook refuses only where the live pair passes the same rehearsal. Where it can't tell, our own proof of the pair
+ * stands, and the bare config test says whether a reload is safe at all. A kind without a rehearsal keeps its old
+ * configuration when a new one fails. */
+static void on_rehearsal(struct act *act, size_t server, enum server_answer answer, const char *output)
+{
+	AUTO_FREE char *said = act_brief(output);
+	if (answer == SERVER_REFUSED) {
+		journal_reason(act->spec.journal, "%s refused the new pair in a rehearsal: %s",
+			       act_server_name(act, server), said);
+		act->refused++;
+	} else if (answer == SERVER_BROKEN || answer == SERVER_CANT_TELL) {
+		log_info("rehearsal-skipped", "%s: %s", act_server_name(act, server), said);
+		act_txn(act)->servers[server].wire = TXN_WIRE_OTHER;
+	}
+}
+
+/* Of a batch each pair was proved by itself; its members are not rehearsed one by one. */
+static void rehearse(struct act *act)
+{
+	const struct journal *j = act->spec.journal;
+	const struct txn *txn = act_txn(act);
+	const struct journal_certificate *c = &j->certificates[0];
+	if (txn->ncertificates == 1 && c->old_number) {
+		char old[32], new[32];
+		const char *state = act->spec.site->settings->state_dir;
+		act->live =
+			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->old_number, old));
+		act->candidate =
+			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->new_number, new));
+	}
+	act_ask(act, SERVER_REHEARSE, act_runs, on_rehearsal, after_rehearsal);
+}
+
+void act_preflight(struct act *act)
+{
+	struct txn *txn = act_txn(act);
+	for (size_t i = 0; i < txn->nservers; i++)
+		txn->servers[i] = (struct txn_server){0};
+	places_list(act->spec.journal, act->spec.certificates);
+	act->round = places_look(act->spec.site, act->spec.journal, act->spec.certificates, PLACES_BASELINE, 0,
+				 on_baseline, act);
+	act_ask(act, SERVER_ALIVE, NULL, act_on_alive, rehearse);
+}
