@@ -137,6 +137,7 @@ static int run(struct settings *settings, const struct programs *programs)
 	struct loop *loop = loop_new();
 	const struct site_programs paths = {.worker = programs->worker, .hooks = programs->hooks};
 	child_set_exec_path(programs->exec);
+	child_set_outside(getenv("CERTSWAP_COMMANDS"));
 	struct site *site = site_open(loop, settings, &paths, &fault);
 	if (!site) {
 		log_error("start-failed", "%s", fault.text);

@@ -1,10 +1,12 @@
-/* certswap-exec [--cwd DIR] [--new-session] [--timeout MS] -- PROGRAM [ARGUMENT...]
- * certswap-exec --rehearse ... (agent/rehearse.h; for the hooks)
+/* certswap-exec [--cwd DIR] [--new-session] [--timeout MS] [--outside SOCKET] -- PROGRAM [ARGUMENT...]
+ * certswap-exec --serve                 (agent/outside.h; certswap-commands.service: the listening socket is descriptor
+ * 3) certswap-exec --rehearse ... (agent/rehearse.h; for the hooks)
  *
  * Starts a hook or command in a process group of its own (Apache signals its whole group at a graceful: nothing of ours
  * may be in it), with no descriptor above 2, no signal ignored or blocked, no word of the service manager's to the
  * daemon, no core dump, no protection from the OOM killer. Who called it enforces the time and kills the group;
- * --timeout does so where nobody else does. Exit status: the program's; 124 its time was up; 127 it could not be
+ * --timeout does so where nobody else does. --outside: by the certswap-exec that serves that socket, outside the
+ * daemon's sandbox; in here where nobody does. Exit status: the program's; 124 its time was up; 127 it could not be
  * started; 2 wrong usage. */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +24,11 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "outside.h"
 #include "rehearse.h"
 
 #define EXIT_USAGE   2
+#define SERVED_FD    3 /* sd_listen_fds(3) */
 #define EXIT_TIME    124
 #define EXIT_NOTHING 127
 #define REHEARSE_MS  10000
@@ -53,8 +57,9 @@ static const char *const not_inherited[] = {
 struct options {
 	const char *folder;
 	bool new_session;
-	int64_t timeout_ms; /* 0: none here */
-	bool rehearse;
+	int64_t timeout_ms;  /* 0: none here */
+	const char *outside; /* a socket, or NULL */
+	bool serve, rehearse;
 	struct rehearsal rehearsal;
 	char **argv;
 };
@@ -108,6 +113,11 @@ static bool parse(int argc, char **argv, struct options *o)
 		} else if (strcmp(argv[i], "--timeout") == 0 && i + 1 < argc) {
 			if (!parse_number(argv[++i], &o->timeout_ms))
 				return false;
+		} else if (strcmp(argv[i], "--outside") == 0 && i + 1 < argc) {
+			o->outside = argv[++i];
+		} else if (strcmp(argv[i], "--serve") == 0 && argc == 2) {
+			o->serve = true;
+			return true;
 		} else if (strcmp(argv[i], "--rehearse") == 0) {
 			o->rehearse = true;
 		} else if (o->rehearse && i + 1 < argc && parse_rehearsal(argv[i], argv[i + 1], &o->rehearsal)) {
@@ -171,10 +181,10 @@ static void reset_oom_score(void)
 }
 
 /* What every program started here gets. */
-static void settle(const struct options *o)
+static void settle(bool new_session)
 {
 	/* fails where it leads a group already: then it has its own */
-	if (o->new_session ? setsid() < 0 : setpgid(0, 0) < 0)
+	if (new_session ? setsid() < 0 : setpgid(0, 0) < 0)
 		errno = 0;
 	close_others();
 	reset_signals();
@@ -185,11 +195,32 @@ static void settle(const struct options *o)
 	setrlimit(RLIMIT_CORE, &none);
 }
 
-static _Noreturn void become(const struct options *o)
+/* The same for a program of certswap-commands.service. */
+static void prepare(void)
 {
-	settle(o);
+	settle(false);
 	AUTO_FREE char *self = beside("certswap-exec");
 	setenv("CERTSWAP_EXEC", self, 1); /* for hooks that rehearse */
+}
+
+static void try_outside(const struct options *o)
+{
+	int status = outside_run(o->outside, o->folder, o->argv);
+	if (status >= 0)
+		exit(status);
+	fprintf(stderr,
+		"certswap-exec: nobody answers at %s (systemctl status certswap-commands.socket): run inside the "
+		"sandbox\n",
+		o->outside);
+}
+
+static _Noreturn void become(const struct options *o)
+{
+	settle(o->new_session);
+	AUTO_FREE char *self = beside("certswap-exec");
+	setenv("CERTSWAP_EXEC", self, 1); /* for hooks that rehearse */
+	if (o->outside)
+		try_outside(o);
 	if (o->folder && chdir(o->folder)) {
 		fprintf(stderr, "certswap-exec: folder %s: %s\n", o->folder, strerror(errno));
 		exit(EXIT_NOTHING);
@@ -235,13 +266,15 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!parse(argc, argv, &o)) {
-		fputs("usage: certswap-exec [--cwd DIR] [--new-session] [--timeout MS] -- /PATH/OF/PROGRAM "
-		      "[ARGUMENT...]\n",
+		fputs("usage: certswap-exec [--cwd DIR] [--new-session] [--timeout MS] [--outside SOCKET] -- "
+		      "/PATH/OF/PROGRAM [ARGUMENT...]\n",
 		      stderr);
 		return EXIT_USAGE;
 	}
+	if (o.serve)
+		return outside_serve(SERVED_FD, prepare);
 	if (o.rehearse) {
-		settle(&o);
+		settle(false);
 		AUTO_FREE char *worker = beside("certswap-worker");
 		o.rehearsal.worker = worker;
 		o.rehearsal.timeout_ms = o.timeout_ms ? o.timeout_ms : REHEARSE_MS;

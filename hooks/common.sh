@@ -85,6 +85,8 @@ signal_parent() {
 under_systemd() { [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; }
 
 can_go_outside() { under_systemd && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null 2>&1; }
+# certswap-commands.service runs us: there is no sandbox to leave
+is_outside() { [ -n "${CERTSWAP_OUTSIDE:-}" ]; }
 
 # unit_of_parent: the systemd service that the running parent belongs to
 unit_of_parent() {
@@ -145,7 +147,7 @@ run_plain() { "$@"; }
 # outside PROGRAM ARGUMENT...: as a service of its own, out of certswapd's sandbox, with the environment that we have now (names only in
 # the arguments, the values go beside them); as it is where there is no systemd
 outside() {
-	if can_go_outside; then
+	if ! is_outside && can_go_outside; then
 		for variable in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
 			case $variable in CERTSWAP_* | PATH | PWD | OLDPWD | SHLVL | _) ;; *) set -- "--setenv=$variable" "$@" ;; esac
 		done
@@ -162,7 +164,7 @@ run_test() {
 	case $status:$output in
 	0:*) ;;
 	*'Read-only file system'* | *'Permission denied'* | *'failed to get a socket'*)
-		if can_go_outside; then
+		if ! is_outside && can_go_outside; then
 			output=$(outside "$@" 2>&1 </dev/null)
 			status=$?
 		fi

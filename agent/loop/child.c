@@ -32,12 +32,18 @@ struct child {
 };
 
 /* A singleton: where certswap-exec is does not change while we run. */
-static char *exec_path;
+static char *exec_path, *outside_path;
 
 void child_set_exec_path(const char *certswap_exec)
 {
 	free(exec_path);
 	exec_path = xstrdup(certswap_exec);
+}
+
+void child_set_outside(const char *socket_path)
+{
+	free(outside_path);
+	outside_path = xstrdup(socket_path);
 }
 
 /* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 where there is none. */
@@ -200,10 +206,15 @@ static const char **full_argv(const char *const *argv)
 	size_t n = 0;
 	while (argv[n])
 		n++;
-	const char **full = xcalloc(n + 3, sizeof *full);
-	full[0] = exec_path;
-	full[1] = "--";
-	memcpy(full + 2, argv, n * sizeof *full);
+	const char **full = xcalloc(n + 5, sizeof *full);
+	size_t at = 0;
+	full[at++] = exec_path;
+	if (outside_path) {
+		full[at++] = "--outside";
+		full[at++] = outside_path;
+	}
+	full[at++] = "--";
+	memcpy(full + at, argv, n * sizeof *full);
 	return full;
 }
 

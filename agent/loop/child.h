@@ -40,4 +40,9 @@ void child_close(
 /* Where our own programs are: beside /proc/self/exe in a build folder, else in libexec. Set once at start by daemon.c.
  */
 void child_set_exec_path(const char *certswap_exec);
+/* The socket of certswap-commands.service (agent/outside.h), through which programs are run outside this process's
+ * sandbox; NULL: they are run directly. Set once at start by daemon.c, from CERTSWAP_COMMANDS in the unit's
+ * environment.
+ */
+void child_set_outside(const char *socket_path);
 #endif
