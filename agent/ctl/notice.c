@@ -141,6 +141,19 @@ int command_notice(struct ctl *ctl, const struct args *a)
 	return status;
 }
 
+int command_waive(struct ctl *ctl, const struct args *a)
+{
+	const char *why = args_value(a, OPTION_WHY), *name = a->operands.v[0];
+	if (!text_is_name(name))
+		return ctl_usage(ctl, "%s can't be the name of a certificate here", name);
+	if (a->values[OPTION_WHY].n != 1 || !why[strspn(why, " \t")])
+		return ctl_usage(ctl, "--why TEXT is needed: the reason goes into the audit log");
+	return client_run(ctl, a,
+			  json_pack("{s:s, s:s, s:o, s:o}", "command", "waive", "name", name, "consumer",
+				    client_string(a->operands.v[1]), "why", client_string(why)),
+			  NULL, 0);
+}
+
 int command_withdraw(struct ctl *ctl, const struct args *a)
 {
 	const char *why = args_value(a, OPTION_WHY), *id = a->operands.v[0];

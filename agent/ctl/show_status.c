@@ -237,6 +237,18 @@ static void show_places(const json_t *certificate, FILE *out, bool colour)
 	words_done(&unverified);
 }
 
+static void show_consumers(const json_t *certificate, FILE *out)
+{
+	size_t i;
+	json_t *consumer;
+	json_array_foreach(json_object_get(certificate, "consumers"), i, consumer)
+	{
+		AUTO_FREE char *name = print_member(consumer, "name", "?"),
+			       *state = print_member(consumer, "state", "?"), *why = print_member(consumer, "why", "");
+		line(out, i ? "" : "Consumers", "%s: %s%s%s", name, state, *why ? ": " : "", why);
+	}
+}
+
 static void show_sources(const json_t *certificate, FILE *out)
 {
 	const json_t *revocation = json_object_get(certificate, "revocation");
@@ -314,6 +326,7 @@ void show_certificate(const json_t *certificate, int64_t now, FILE *out, bool co
 	fprintf(out, "%-11s %s: %s%s%s\n", "Certificate", name, colour_on(c, colour), state, colour_off(c, colour));
 	show_live(json_object_get(certificate, "live"), now, out);
 	show_places(certificate, out, colour);
+	show_consumers(certificate, out);
 	show_sources(certificate, out);
 	show_reserve(certificate, out);
 	show_history(certificate, now, out);

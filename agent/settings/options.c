@@ -136,7 +136,10 @@ const struct option option_table[] = {
 	{CERTIFICATE(drain_ms), TIME("drain", "0s", 0, 7 * DAY),
 	 .help = "After a compromise end the server's old workers after this long; 0s leaves them."},
 	{CERTIFICATE(consumers), GROUPS("consumers", PLACE_CONSUMER, consumer_settings, certificate_settings, nconsumers),
-	 .help = "Other programs that read the same files."},
+	 .help = "Other programs of this host that read the same files, such as a mail server. Once the web servers have "
+		 "committed, each is told to read them again and looked at; until each has shown the new pair, or was waived, an "
+		 "incident is only partly replaced. One that fails never takes the web servers back: it is tried again, "
+		 "with growing pauses."},
 	{.place = PLACE_CERTIFICATE, .key = "ca", .type = OPTION_GROUP, .inner = PLACE_CA,
 	 .help = "What is known of the CA."},
 	{.place = PLACE_CERTIFICATE, .key = "check", .type = OPTION_GROUP, .inner = PLACE_CHECK,
@@ -145,9 +148,10 @@ const struct option option_table[] = {
 	{CONSUMER(name), TEXT("name", form_name, NULL), .required = true,
 	 .help = "Its name; each once in a certificate."},
 	{CONSUMER(reload), COMMAND("reload"), .required = true,
-	 .help = "Command that makes it read the files again."},
+	 .help = "Command that makes it read the files again, within 60s. It finds CERTSWAP_CERTIFICATE, CERTSWAP_CONSUMER and "
+		 "CERTSWAP_LIVE (the folder of the pair) in its environment."},
 	{CONSUMER(probe), TEXT("probe", form_endpoint, ""), .words = "not probed",
-	 .help = "Where a handshake shows what it serves."},
+	 .help = "Where a handshake shows what it serves, asked with the first name of the certificate."},
 	{CONSUMER(starttls), ONE_OF("starttls", starttls_names, "none"),
 	 .help = "What is spoken before TLS begins."},
 

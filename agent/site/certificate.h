@@ -42,6 +42,7 @@ struct certificate {
 		swap_done_cb cb;
 		void *data;
 	} ready;
+	struct consumers *consumers; /* other programs that read the pair: consumer.c */
 };
 
 /* Opens (or makes) the folder, sweeps what a crash left, reads live and standby. NULL and fault when the folder can't

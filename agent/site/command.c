@@ -35,6 +35,7 @@ static const struct {
 	{"rollback", command_rollback, false},
 	{"notice", command_notice, false},
 	{"confirm", command_confirm, false},
+	{"waive", command_waive, false},
 	{"withdraw", command_withdraw, false},
 	{"deny_add", command_deny_add, false},
 	{"deny_confirm", command_deny_confirm, false},

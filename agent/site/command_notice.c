@@ -1,8 +1,11 @@
 #include "site/commands.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "site/certificate.h"
+#include "site/consumer.h"
 #include "site/notice.h"
 #include "site/response.h"
 #include "site/watched.h"
@@ -80,6 +83,25 @@ void command_confirm(struct request *r)
 	r->waiting_for = 1;
 	request_wait(r);
 	incident_wait(r->site, incident_of(c), on_incident, r);
+}
+
+void command_waive(struct request *r)
+{
+	struct fault fault = {0};
+	struct certificate *c = request_certificate(r);
+	const char *consumer = request_argument(r, "consumer"), *why = request_argument(r, "why");
+	if (!c)
+		return;
+	if (!consumer || !why)
+		return request_finish(r, 2, "the name of a consumer and --why TEXT are needed", NULL);
+	int code = consumer_waive(c, consumer, why, &fault);
+	if (code == -EALREADY)
+		return request_finish(r, 0, fault.text, NULL);
+	if (code < 0)
+		return request_finish(r, 1, fault.text, "certswapctl status NAME lists its consumers");
+	AUTO_FREE char *text =
+		xasprintf("%s need not show serial %s of %s", consumer, c->live.serial, c->settings->name);
+	request_finish(r, 0, text, NULL);
 }
 
 void command_withdraw(struct request *r)

@@ -14,6 +14,7 @@ void command_swap(struct request *r);
 void command_rollback(struct request *r);
 void command_notice(struct request *r);
 void command_confirm(struct request *r);
+void command_waive(struct request *r);
 void command_withdraw(struct request *r);
 void command_deny_add(struct request *r);
 void command_deny_confirm(struct request *r);

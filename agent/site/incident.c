@@ -17,6 +17,7 @@ static const char *const stage_names[] = {
 	[INCIDENT_PROVING] = "standby being proved",
 	[INCIDENT_CONFIRMATION] = "waiting for confirmation",
 	[INCIDENT_SWAPPING] = "swapping",
+	[INCIDENT_PARTLY] = "partly replaced",
 	[INCIDENT_CLOSED] = "closed",
 };
 _Static_assert(sizeof stage_names / sizeof *stage_names == INCIDENT_STAGES, "every stage has a name");

@@ -13,6 +13,7 @@ enum incident_stage {
 	INCIDENT_PROVING,      /* the standby pair, once more */
 	INCIDENT_CONFIRMATION, /* a proved one waits for `certswapctl confirm` */
 	INCIDENT_SWAPPING,
+	INCIDENT_PARTLY, /* the web servers show the replacement, a consumer does not yet */
 	INCIDENT_CLOSED, /* replaced, or withdrawn */
 	INCIDENT_STAGES
 };

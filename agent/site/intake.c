@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/consumer.h"
 
 #define IDENTIFY_TIMEOUT_MS 20000
 
@@ -120,7 +121,7 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 	struct intake_set *set = data;
 	const struct certificate *c = set->spec.certificate;
 	/* a first pair has nothing to be proved against: installed is all that was asked for */
-	bool first = outcome == PAIR_INSTALLED && c->last_swap.result == TXN_UNSERVED;
+	bool first = outcome == PAIR_INSTALLED && c->last_swap.result == TXN_UNSERVED && consumers_verified(c);
 	finish(set, first ? 0 : exits[outcome], text, next);
 }
 

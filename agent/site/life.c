@@ -18,6 +18,7 @@
 #include "site/audit.h"
 #include "site/certificate.h"
 #include "site/command.h"
+#include "site/consumer.h"
 #include "site/dropbox.h"
 #include "site/neighbour.h"
 #include "site/notice.h"
@@ -104,6 +105,7 @@ static void tear_down(struct site *site)
 	dropbox_close(site->dropbox);
 	patrol_close(site->patrol); /* it and the transactions hold jobs */
 	transactions_close(site);
+	consumers_close(site);
 	jobs_close(site->jobs);
 	incidents_close(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
@@ -163,11 +165,13 @@ static void warn_of_unused(const struct settings *s)
 		const struct {
 			bool set;
 			const char *option;
-		} unused[] = {
-			{c->reissue.n > 0, "reissue"},        {c->after_swap.n > 0, "after_swap"},
-			{c->nconsumers > 0, "consumers"},     {c->rotate_tickets, "rotate_tickets"},
-			{c->drain_ms > 0, "drain"},           {c->on_revoked == ON_EVENT_CONFIRM, "on_revoked"},
-			{*c->check_ari != '\0', "check.ari"}, {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
+		} unused[] = {{c->reissue.n > 0, "reissue"},
+			      {c->after_swap.n > 0, "after_swap"},
+			      {c->rotate_tickets, "rotate_tickets"},
+			      {c->drain_ms > 0, "drain"},
+			      {c->on_revoked == ON_EVENT_CONFIRM, "on_revoked"},
+			      {*c->check_ari != '\0', "check.ari"},
+			      {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
 		for (size_t k = 0; k < ARRAY_SIZE(unused); k++)
 			if (unused[k].set)
 				log_warning("option-unused", "%s:%u: %s of %s has no effect yet", c->file, c->line,
@@ -226,6 +230,7 @@ void site_resume(struct site *site)
 	if (!site->neighbours)
 		log_error("watch-failed", "the live links can't be watched: %s", fault.text);
 	site->patrol = patrol_start(site);
+	consumers_open(site);
 	review_all(site);
 }
 
@@ -233,6 +238,9 @@ void site_resume(struct site *site)
 
 static bool is_idle(const struct site *site)
 {
+	for (size_t i = 0; i < site->ncertificates; i++)
+		if (consumers_at_work(site->certificates[i]))
+			return false;
 	return !transactions_at_work(site) && !site->nsets;
 }
 
@@ -317,6 +325,7 @@ static void alert_of_swap(struct certificate *c)
 static void on_certificate_changed(struct certificate *c)
 {
 	alert_of_swap(c);
+	consumers_review(c);
 	incidents_review(c);
 	if (c->site->dropbox)
 		dropbox_review(c->site->dropbox, c);

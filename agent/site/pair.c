@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/consumer.h"
 #include "site/transaction.h"
 #include "swap/record.h"
 
@@ -13,6 +14,7 @@ struct pair {
 	bool standby;
 	unsigned int number; /* of a generation that was there before; 0: to be made */
 	char *why;
+	enum txn_state state; /* how the swap ended, while the consumers are waited for */
 	pair_cb cb;
 	void *data;
 };
@@ -91,8 +93,29 @@ static enum pair_outcome outcome_of(enum txn_state state)
 	return state == TXN_DISCARDED || state == TXN_FOREIGN ? PAIR_REFUSED : PAIR_FAILED;
 }
 
+/* "Done" is said once the other programs that read the pair have shown it too, or have failed to. */
+static void on_consumers(struct certificate *c, void *data)
+{
+	struct pair *p = data;
+	AUTO_FREE char *text = text_of(c, p->state, "");
+	AUTO_FREE char *next = next_of(c, p->state);
+	if (consumers_verified(c))
+		return finish(p, outcome_of(p->state), text, next);
+	AUTO_FREE char *problem = consumers_problem(c);
+	AUTO_FREE char *all = xasprintf("%s\nthe consumers do not all show it yet: %s", text, problem);
+	AUTO_FREE char *waive = xasprintf("certswap tries again by itself; where it need not show it: "
+					  "certswapctl waive %s CONSUMER --why TEXT",
+					  c->settings->name);
+	finish(p, PAIR_INSTALLED, all, waive);
+}
+
 static void on_swapped(struct certificate *c, enum txn_state state, const char *reason, void *data)
 {
+	struct pair *p = data;
+	if ((state == TXN_COMMITTED || state == TXN_UNSERVED) && !consumers_verified(c)) {
+		p->state = state;
+		return consumers_wait(c, on_consumers, p);
+	}
 	AUTO_FREE char *text = text_of(c, state, reason), *next = next_of(c, state);
 	finish(data, outcome_of(state), text, next);
 }

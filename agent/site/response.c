@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/alert.h"
+#include "site/consumer.h"
 #include "site/prove.h"
 #include "site/transaction.h"
 
@@ -64,6 +65,29 @@ static void replaced(struct certificate *c, struct incident *i)
 	alert_send(c->site, &alert);
 	answer(i, true, text, NULL);
 	incident_free(i);
+}
+
+/* The web servers are done; Postfix or another still reads the old pair. */
+static void partly_replaced(struct certificate *c, struct incident *i)
+{
+	AUTO_FREE char *problem = consumers_problem(c);
+	if (i->stage != INCIDENT_PARTLY)
+		incident_tell(c->site, i, "partly replaced: the web servers show serial %s, the consumers not yet",
+			      c->live.serial);
+	i->stage = INCIDENT_PARTLY;
+	if (consumers_at_work(c))
+		return;
+	AUTO_FREE char *text =
+		xasprintf("%s: the web servers show serial %s; not yet: %s", i->certificate, c->live.serial, problem);
+	AUTO_FREE char *next = xasprintf("mend it, certswap tries again by itself; or, where it need not show it: "
+					 "certswapctl waive %s CONSUMER --why TEXT",
+					 i->certificate);
+	if (!i->told || strcmp(i->told, text) != 0) {
+		incident_tell(c->site, i, "%s", text);
+		free(i->told);
+		i->told = xstrdup(text);
+	}
+	answer(i, false, text, next);
 }
 
 static void standby_dropped(struct certificate *c, struct incident *i)
@@ -205,7 +229,7 @@ static void review(struct certificate *c, struct incident *i)
 		if (c->transaction) /* AWAITING or STUCK: not proved on the wire */
 			return answer(i, false, "the replacement is live, but the wire has not shown it everywhere",
 				      "certswapctl status");
-		return replaced(c, i);
+		return consumers_verified(c) ? replaced(c, i) : partly_replaced(c, i);
 	}
 	if (c->settings->manage == MANAGE_OBSERVE)
 		return no_source(c, i, "manage = \"observe\": certswap never touches this certificate");

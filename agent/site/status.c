@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "site/certificate.h"
+#include "site/consumer.h"
 #include "site/dropbox.h"
 #include "site/incident.h"
 #include "site/transaction.h"
@@ -92,6 +93,7 @@ static json_t *certificate_json(const struct certificate *c)
 {
 	struct words unverified = {0};
 	transaction_unverified(c, &unverified);
+	consumers_unverified(c, &unverified);
 	json_t *o = json_pack("{ss, ss, ss, so, so, s{ss, ss}, s[], so, so, s[], so, so}", "name", c->settings->name,
 			      "state", state_of(c), "manage", c->settings->manage == MANAGE_SWAP ? "swap" : "observe",
 			      "live", live_json(&c->live), "served", served_json(c), "revocation", "status", "none",
@@ -99,6 +101,7 @@ static json_t *certificate_json(const struct certificate *c)
 			      record_from_words(&unverified), "pending", "incident", incident_part(c), "last_swap",
 			      last_swap_json(c));
 	words_done(&unverified);
+	json_object_set_new(o, "consumers", consumers_json(c));
 	if (c->trouble)
 		json_object_set_new(o, "trouble", json_string(c->trouble));
 	else if (transaction_state(c) == TXN_STUCK)

@@ -52,6 +52,7 @@ class Agent:
 
     def __init__(self, run):
         self.run = run
+        self.programs = None  # another folder with certswapd than PROGRAMS
         self.process = None
         self.starts = 0
         self._notify = None
@@ -76,7 +77,7 @@ class Agent:
         self.starts += 1
         with open(self.log_file(), "ab") as log:
             self.process = subprocess.Popen(
-                [*tracer, str(PROGRAMS / "certswapd"), "-c", str(self.run.config)], stdin=subprocess.DEVNULL, stdout=log,
+                [*tracer, str((self.programs or PROGRAMS) / "certswapd"), "-c", str(self.run.config)], stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, cwd="/", env={**os.environ, "NOTIFY_SOCKET": address},
                 start_new_session=True)  # Ctrl-C is for the tests
         return self
