@@ -1,0 +1,49 @@
+/* Hosts that share an address. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "webconf/inside.h"
+
+struct end {
+	struct webconf_listen *listen;
+	size_t order;
+};
+
+static int compare(const void *a, const void *b)
+{
+	const struct end *x = a, *y = b;
+	int order = strcmp(x->listen->address, y->listen->address);
+	return order ? order : x->order < y->order ? -1 : x->order > y->order;
+}
+
+static struct end *collect(struct webconf *w, enum webconf_context context, size_t *ret_n)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < w->nhosts; i++)
+		n += w->hosts[i].context == context ? w->hosts[i].nlistens : 0;
+	struct end *ends = xcalloc(n + 1, sizeof *ends);
+	*ret_n = n;
+	n = 0;
+	for (size_t i = 0; i < w->nhosts; i++) {
+		struct webconf_host *h = &w->hosts[i];
+		for (size_t j = 0; h->context == context && j < h->nlistens; j++, n++)
+			ends[n] = (struct end){&h->listens[j], n};
+	}
+	return ends;
+}
+
+void addresses_each(struct webconf *w, enum webconf_context context, void (*each)(struct webconf_listen **v, size_t n))
+{
+	size_t n;
+	struct end *ends = collect(w, context, &n);
+	struct webconf_listen **group = xcalloc(n + 1, sizeof *group);
+	qsort(ends, n, sizeof *ends, compare);
+	for (size_t i = 0, j; i < n; i = j) {
+		for (j = i; j < n && strcmp(ends[i].listen->address, ends[j].listen->address) == 0; j++)
+			group[j - i] = ends[j].listen;
+		each(group, j - i);
+	}
+	free(group);
+	free(ends);
+}

@@ -1,0 +1,280 @@
+/* What Apache's servers say of names and certificates, and what a virtual host takes from the main server. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/memory.h"
+#include "webconf/apache.h"
+
+struct scope *apache_scope(const struct walk *walk)
+{
+	return walk->scope < 0 ? &walk->a->main : &walk->a->scopes[walk->scope];
+}
+
+static struct webconf_host *host_of(const struct walk *walk)
+{
+	return walk->scope < 0 ? NULL : &walk->a->r->w->hosts[apache_scope(walk)->host];
+}
+
+static char *why_out_of_reach(const struct walk *walk, const char *text, const char *unknown)
+{
+	if (unknown)
+		return xasprintf("the variable %s has no value here", unknown);
+	if (strncmp(text, "pkcs11:", 7) == 0)
+		return xstrdup("it lies in a token (pkcs11:), not in a file");
+	if (strncmp(text, "builtin:", 8) == 0)
+		return xstrdup("it is asked for at the start (builtin:)");
+	if (walk->in_if)
+		return xstrdup("it stands inside of <If>, where Apache does not take it");
+	if (walk->macro)
+		return xasprintf("it stands in the macro %s, used at %s:%u", walk->macro->name,
+				 walk->a->r->w->files[walk->use_file].path, walk->use_line);
+	return NULL;
+}
+
+static struct webconf_value value_of(const struct walk *walk, const struct node *node, const char *text,
+				     const char *unknown)
+{
+	char *why = why_out_of_reach(walk, text, unknown);
+	bool path = !unknown && strncmp(text, "pkcs11:", 7) != 0 && strncmp(text, "builtin:", 8) != 0;
+	struct webconf_value value = {.text = path ? path_below(walk->a->root, text) : xstrdup(text),
+				      .raw = xstrdup(node->words[1].text),
+				      .out_of_reach = why,
+				      .at = place_of(walk->file, node)};
+	value.at.in_macro = walk->macro != NULL;
+	return value;
+}
+
+static void add_value(struct values *list, struct webconf_value value)
+{
+	list->v = xrealloc(list->v, (list->n + 1) * sizeof *list->v);
+	list->v[list->n++] = value;
+}
+
+static void set_value(struct webconf_value *to, struct webconf_value value)
+{
+	value_done(to);
+	*to = value;
+}
+
+/* "https://www.example.jp:443" -> "www.example.jp" */
+static void add_name(struct webconf_host *h, const char *text)
+{
+	const char *scheme = strstr(text, "://");
+	const char *name = scheme ? scheme + 3 : text;
+	size_t len = *name == '[' ? strcspn(name, "]") + 1 : strcspn(name, ":");
+	if (len > strlen(name))
+		len = strlen(name);
+	words_add_n(&h->names, name, len);
+}
+
+/* true: it was a directive that names a file of a pair. */
+static bool read_pair(const struct walk *walk, const struct node *node, const char *text, const char *unknown)
+{
+	const char *name = node->words[0].text;
+	struct scope *s = apache_scope(walk);
+	if (strcasecmp(name, "SSLCertificateFile") == 0)
+		add_value(&s->certificates, value_of(walk, node, text, unknown));
+	else if (strcasecmp(name, "SSLCertificateKeyFile") == 0)
+		add_value(&s->keys, value_of(walk, node, text, unknown));
+	else if (strcasecmp(name, "SSLCertificateChainFile") == 0)
+		set_value(&s->chain, value_of(walk, node, text, unknown));
+	else if (strcasecmp(name, "SSLSessionTicketKeyFile") == 0)
+		set_value(&s->tickets, value_of(walk, node, text, unknown));
+	else
+		return false;
+	return true;
+}
+
+static bool read_use(const struct walk *walk, const struct node *node, const char *text, const char *unknown)
+{
+	static const struct {
+		const char *directive;
+		enum webconf_use_kind kind;
+	} uses[] = {{"SSLProxyMachineCertificateFile", WEBCONF_USE_CLIENT_CERTIFICATE},
+		    {"SSLProxyMachineCertificateChainFile", WEBCONF_USE_TRUSTED},
+		    {"SSLCACertificateFile", WEBCONF_USE_TRUSTED},
+		    {"SSLOCSPResponderCertificateFile", WEBCONF_USE_TRUSTED}};
+	for (size_t i = 0; i < ARRAY_SIZE(uses); i++) {
+		if (strcasecmp(node->words[0].text, uses[i].directive) != 0)
+			continue;
+		struct webconf_value value = value_of(walk, node, text, unknown);
+		use_add(walk->a->r, host_of(walk), uses[i].kind, uses[i].directive, &value);
+		return true;
+	}
+	return false;
+}
+
+static int8_t switched(const char *text)
+{
+	return strcasecmp(text, "off") == 0 || strcasecmp(text, "none") == 0 ? -1 : 1;
+}
+
+void apache_directive(const struct walk *walk, const struct node *node, const struct words *args, const char *unknown)
+{
+	const char *name = node->words[0].text;
+	struct webconf_host *h = host_of(walk);
+	struct scope *s = apache_scope(walk);
+	if (read_pair(walk, node, args->v[0], unknown) || read_use(walk, node, args->v[0], unknown))
+		return;
+	if (strcasecmp(name, "SSLEngine") == 0)
+		s->engine = switched(args->v[0]);
+	else if (strcasecmp(name, "SSLUseStapling") == 0)
+		s->staple = switched(args->v[0]);
+	else if (strcasecmp(name, "SSLVerifyClient") == 0 && !walk->in_folder)
+		s->verify = switched(args->v[0]);
+	else if (strcasecmp(name, "ServerName") == 0 && h)
+		add_name(h, args->v[0]);
+	else if (strcasecmp(name, "ServerAlias") == 0 && h)
+		for (size_t i = 0; i < args->n; i++)
+			add_name(h, args->v[i]);
+	else if (strcasecmp(name, "SSLPassPhraseDialog") == 0 && strncasecmp(args->v[0], "builtin", 7) != 0)
+		reading_note(walk->a->r, walk->file, node->line,
+			     "SSLPassPhraseDialog: keys with a passphrase can't be swapped by certswap");
+}
+
+/* The i-th of a merged list as mod_ssl merges: a host's own entries take the places of the first three of the main
+ * server, further ones are added. Files of both may end up in one list. */
+static const struct webconf_value *merged(const struct values *own, const struct values *above, size_t at,
+					  bool *ret_inherited)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < 3 || i < own->n; i++) {
+		bool is_own = i < own->n;
+		if (!is_own && i >= above->n)
+			continue;
+		if (n++ == at) {
+			*ret_inherited = !is_own;
+			return is_own ? &own->v[i] : &above->v[i];
+		}
+	}
+	return NULL;
+}
+
+static void take(struct webconf_value *to, const struct webconf_value *from, bool inherited)
+{
+	if (!from || !from->text)
+		return;
+	value_copy(to, from);
+	to->inherited |= inherited;
+}
+
+static void take_pairs(struct webconf_host *h, const struct scope *s, const struct scope *above)
+{
+	const struct webconf_value *value;
+	bool inherited;
+	for (size_t i = 0; (value = merged(&s->certificates, &above->certificates, i, &inherited)); i++) {
+		struct webconf_pair *pair = host_add_pair(h);
+		take(&pair->certificate, value, inherited);
+		value = merged(&s->keys, &above->keys, i, &inherited);
+		take(&pair->key, value, inherited);
+		take(&pair->chain, s->chain.text ? &s->chain : &above->chain, !s->chain.text);
+	}
+}
+
+static bool is_https(const struct apache *a, const struct webconf_host *h)
+{
+	for (size_t i = 0; i < h->nlistens; i++) {
+		const char *port = strrchr(h->listens[i].address, ':') + 1;
+		if (words_has(&a->https_ports, port))
+			return true;
+	}
+	return false;
+}
+
+static int8_t first_said(int8_t own, int8_t above)
+{
+	return own ? own : above;
+}
+
+static void finish_host(struct apache *a, const struct scope *s)
+{
+	static const struct scope nothing;
+	bool is_main = s == &a->main;
+	const struct scope *above = is_main ? &nothing : &a->main;
+	struct webconf_host *h = &a->r->w->hosts[s->host];
+	take_pairs(h, s, above);
+	const struct webconf_value *tickets = s->tickets.text ? &s->tickets : &above->tickets;
+	if (tickets->text) {
+		struct webconf_value value;
+		value_copy(&value, tickets);
+		value.inherited = tickets != &s->tickets;
+		use_add(a->r, h, WEBCONF_USE_TICKET_KEY, "SSLSessionTicketKeyFile", &value);
+	}
+	int8_t engine = first_said(s->engine, above->engine);
+	h->tls = engine > 0 || (engine == 0 && h->npairs > 0 && is_https(a, h));
+	h->must_staple = first_said(s->staple, above->staple) > 0;
+	h->demands_client = first_said(s->verify, above->verify) > 0;
+	for (size_t i = 0; i < h->nlistens; i++)
+		h->listens[i].tls = h->tls;
+	for (size_t i = 0; h->tls && h->npairs == 0 && i < h->names.n && !h->managed_by; i++)
+		if (words_has(&a->managed, h->names.v[i]))
+			h->managed_by = xstrdup("mod_md");
+	if (h->tls && h->npairs == 0 && !h->managed_by)
+		reading_note(a->r, h->at.file, h->at.line, "SSLEngine is on, but no SSLCertificateFile was found");
+}
+
+/* Does some virtual host take all that comes in here? */
+static bool is_taken(const struct webconf *w, const char *address)
+{
+	const char *port = strrchr(address, ':');
+	for (size_t i = 0; i < w->nhosts; i++) {
+		for (size_t j = 0; j < w->hosts[i].nlistens; j++) {
+			const char *theirs = w->hosts[i].listens[j].address, *their_port = strrchr(theirs, ':');
+			bool any_host = strncmp(theirs, "*:", 2) == 0;
+			bool same_host = any_host || (their_port - theirs == port - address &&
+						      strncasecmp(theirs, address, (size_t)(port - address)) == 0);
+			if (same_host && (strcmp(their_port, ":*") == 0 || strcmp(their_port, port) == 0))
+				return true;
+		}
+	}
+	return false;
+}
+
+static void add_main(struct apache *a)
+{
+	if (a->main.certificates.n == 0 && a->main.engine <= 0)
+		return;
+	struct webconf_host *h = host_add(a->r, WEBCONF_MAIN, 0, NULL);
+	a->main.host = a->r->w->nhosts - 1;
+	for (size_t i = 0; i < a->listens.nlistens; i++) {
+		const struct webconf_listen *l = &a->listens.listens[i];
+		if (is_taken(a->r->w, l->address))
+			continue;
+		struct webconf_listen *own = host_add_listen(h);
+		*own = *l;
+		own->address = xstrdup(l->address);
+	}
+	if (h->nlistens == 0)
+		a->main.engine = -1; /* nothing reaches it */
+	finish_host(a, &a->main);
+}
+
+static void first_is_default(struct webconf_listen **v, size_t n)
+{
+	if (n)
+		v[0]->default_server = true;
+}
+
+static void scope_done(struct scope *s)
+{
+	struct values *lists[] = {&s->certificates, &s->keys};
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		for (size_t j = 0; j < lists[i]->n; j++)
+			value_done(&lists[i]->v[j]);
+		free(lists[i]->v);
+	}
+	value_done(&s->chain);
+	value_done(&s->tickets);
+}
+
+void apache_finish(struct apache *a)
+{
+	for (size_t i = 0; i < a->nscopes; i++)
+		finish_host(a, &a->scopes[i]);
+	add_main(a);
+	addresses_each(a->r->w, WEBCONF_VHOST, first_is_default);
+	for (size_t i = 0; i < a->nscopes; i++)
+		scope_done(&a->scopes[i]);
+	scope_done(&a->main);
+}
