@@ -12,12 +12,22 @@
 #include "site/audit.h"
 #include "swap/record.h"
 
+static const char *const kind_names[] = {
+	[INCIDENT_EARLY] = "renew early", [INCIDENT_NOTICE] = "notice", [INCIDENT_REVOKED] = "revoked"};
+_Static_assert(sizeof kind_names / sizeof *kind_names == INCIDENT_KINDS, "every kind has a name");
+
+const char *incident_kind_name(enum incident_kind kind)
+{
+	return kind_names[kind];
+}
+
 static const char *const stage_names[] = {
 	[INCIDENT_SOUGHT] = "replacement sought",
 	[INCIDENT_PROVING] = "standby being proved",
 	[INCIDENT_CONFIRMATION] = "waiting for confirmation",
 	[INCIDENT_SWAPPING] = "swapping",
 	[INCIDENT_PARTLY] = "partly replaced",
+	[INCIDENT_AWAITING_REVOCATION] = "awaiting revocation",
 	[INCIDENT_CLOSED] = "closed",
 };
 _Static_assert(sizeof stage_names / sizeof *stage_names == INCIDENT_STAGES, "every stage has a name");
@@ -39,8 +49,15 @@ json_t *incident_json(const struct incident *i, bool whole)
 			      record_from_time(i->opened_at), "received_at", record_from_time(i->received_at),
 			      "deadline", record_from_time(i->deadline), "stage", stage_names[i->stage], "closed_at",
 			      record_from_time(i->closed_at), "denies_key", i->denies_key);
-	if (!o || !whole)
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "kind", json_string(kind_names[i->kind]));
+	json_object_set_new(o, "source", json_string(i->source));
+	if (!whole)
 		return o;
+	json_object_set_new(o, "generation", json_integer(i->generation));
+	json_object_set_new(o, "replaced_at", record_from_time(i->replaced_at));
+	json_object_set_new(o, "revoked_at", record_from_time(i->revoked_at));
 	json_object_set_new(o, "reference", json_string(i->reference));
 	json_object_set_new(o, "confirmed", json_boolean(i->confirmed));
 	json_object_set_new(o, "meaning", json_string(policy_case(i->case_letter)->meaning));
@@ -86,8 +103,28 @@ void incident_free(struct incident *i)
 	free(i->certificate);
 	free(i->reference);
 	free(i->serial);
+	free(i->source);
 	free(i->waits);
 	free(i);
+}
+
+/* Fields that the first version did not write: a notice by an operator. */
+static void load_added(struct incident *i, const json_t *record)
+{
+	struct reader r = {.object = record};
+	const char *kind = json_string_value(json_object_get(record, "kind"));
+	i->kind = INCIDENT_NOTICE;
+	i->source = xstrdup("operator");
+	if (!kind)
+		return;
+	for (int k = 0; k < INCIDENT_KINDS; k++)
+		if (strcmp(kind_names[k], kind) == 0)
+			i->kind = (enum incident_kind)k;
+	free(i->source);
+	i->source = xstrdup(record_string(&r, "source"));
+	i->generation = (unsigned int)record_number(&r, "generation");
+	i->replaced_at = record_time(&r, "replaced_at");
+	i->revoked_at = record_time(&r, "revoked_at");
 }
 
 static struct incident *load(int folder, const char *name, struct fault *fault)
@@ -112,7 +149,10 @@ static struct incident *load(int folder, const char *name, struct fault *fault)
 	i->received_at = record_time(&r, "received_at");
 	i->deadline = record_time(&r, "deadline");
 	i->closed_at = record_time(&r, "closed_at");
-	i->stage = i->closed_at ? INCIDENT_CLOSED : INCIDENT_SOUGHT; /* the rest is derived from the facts */
+	load_added(i, record);
+	i->stage = i->closed_at     ? INCIDENT_CLOSED
+		   : i->replaced_at ? INCIDENT_AWAITING_REVOCATION
+				    : INCIDENT_SOUGHT; /* the rest is derived from the facts */
 	i->confirmed = record_bool(&r, "confirmed");
 	i->denies_key = record_bool(&r, "denies_key");
 	i->story = json_copy(json_object_get(record, "story"));
@@ -161,12 +201,20 @@ void incidents_close(struct site *site)
 	site->nincidents = 0;
 }
 
+/* What is not replaced yet comes first, and of these the nearest deadline. */
+static bool is_nearer(const struct incident *a, const struct incident *b)
+{
+	if (!a->replaced_at != !b->replaced_at)
+		return !a->replaced_at;
+	return a->deadline < b->deadline;
+}
+
 struct incident *incident_of(const struct certificate *c)
 {
 	struct incident *nearest = NULL;
 	for (size_t k = 0; k < c->site->nincidents; k++) {
 		struct incident *i = c->site->incidents[k];
-		if (strcmp(i->certificate, c->settings->name) == 0 && (!nearest || i->deadline < nearest->deadline))
+		if (strcmp(i->certificate, c->settings->name) == 0 && (!nearest || is_nearer(i, nearest)))
 			nearest = i;
 	}
 	return nearest;
@@ -183,6 +231,8 @@ struct incident *incident_for(struct certificate *c, const struct meta *hit)
 	i->id = ++c->site->last_incident;
 	i->certificate = xstrdup(c->settings->name);
 	i->serial = xstrdup(hit->serial);
+	i->source = xstrdup("");
+	i->generation = hit->number;
 	i->sha256 = hit->sha256;
 	i->spki = hit->spki;
 	i->reason = -1;

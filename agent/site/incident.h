@@ -1,6 +1,6 @@
-/* Incidents: a certificate here was noticed as to be revoked (or will be); until its replacement is proved on the wire
- * the incident is open and looks for one. One record each, STATE/incidents/NNNNNN.json, so that a restart takes it up
- * where the facts stand. Runs in certswapd. */
+/* Incidents: a certificate here will be revoked, was found revoked, or should be renewed early; until its replacement
+ * is proved on the wire the incident is open and looks for one. response.h opens them. One record each,
+ * STATE/incidents/NNNNNN.json, so that a restart takes it up where the facts stand. Runs in certswapd. */
 #ifndef SITE_INCIDENT_H
 #define SITE_INCIDENT_H
 #include <jansson.h>
@@ -8,24 +8,38 @@
 #include "site/certificate.h"
 #include "swap/policy.h"
 
+/* How it was learned. Sorted: what comes later is stronger, and a weaker incident is promoted by a stronger source. */
+enum incident_kind {
+	INCIDENT_EARLY,   /* Renewal Information asks for it: a ticket; `reissue` alone; denies nothing, no standby */
+	INCIDENT_NOTICE,  /* somebody says that it will be revoked */
+	INCIDENT_REVOKED, /* found published as revoked: the time is over */
+	INCIDENT_KINDS
+};
+const char *incident_kind_name(enum incident_kind kind);
+
 enum incident_stage {
 	INCIDENT_SOUGHT,       /* a replacement is looked for */
 	INCIDENT_PROVING,      /* the standby pair, once more */
 	INCIDENT_CONFIRMATION, /* a proved one waits for `certswapctl confirm` */
 	INCIDENT_SWAPPING,
-	INCIDENT_PARTLY, /* the web servers show the replacement, a consumer does not yet */
-	INCIDENT_CLOSED, /* replaced, or withdrawn */
+	INCIDENT_PARTLY,              /* the web servers show the replacement, a consumer does not yet */
+	INCIDENT_AWAITING_REVOCATION, /* replaced; the compromised key's certificate is not seen revoked yet */
+	INCIDENT_CLOSED,              /* replaced, or withdrawn */
 	INCIDENT_STAGES
 };
 const char *incident_stage_name(enum incident_stage stage);
 
 struct incident {
 	unsigned int id;
+	enum incident_kind kind;
 	char *certificate, *reference, *serial;
+	char *source;            /* who said so, for people: "operator", "notice file", "crl", "ocsp", "ari", a URL */
+	unsigned int generation; /* of what was noticed; 0: not known (records of older versions) */
 	struct digest sha256, spki; /* of what was noticed */
 	char case_letter;
 	int reason;
-	int64_t opened_at, received_at, deadline, closed_at;
+	int64_t opened_at, received_at, deadline, replaced_at, closed_at; /* 0: not yet */
+	int64_t revoked_at;                                               /* seen published as revoked; 0: not seen */
 	enum incident_stage stage;
 	bool confirmed, denies_key;
 	json_t *story; /* [ { "time", "text" } ] */
@@ -51,7 +65,8 @@ void incident_tell(struct site *site, struct incident *incident, const char *for
 struct incident *incident_for(struct certificate *c, const struct meta *hit);
 void incident_free(struct incident *incident);
 
-struct incident *incident_of(const struct certificate *c); /* the open one with the nearest deadline; NULL: none */
+/* The open one with the nearest deadline, those that are replaced and await their revocation last; NULL: none. */
+struct incident *incident_of(const struct certificate *c);
 json_t *incident_json(const struct incident *incident, bool whole);
 /* All of them, closed ones included, read from disk; the caller's. */
 json_t *incidents_json(const struct site *site, bool all);

@@ -165,13 +165,10 @@ static void warn_of_unused(const struct settings *s)
 		const struct {
 			bool set;
 			const char *option;
-		} unused[] = {{c->reissue.n > 0, "reissue"},
-			      {c->after_swap.n > 0, "after_swap"},
-			      {c->rotate_tickets, "rotate_tickets"},
-			      {c->drain_ms > 0, "drain"},
-			      {c->on_revoked == ON_EVENT_CONFIRM, "on_revoked"},
-			      {*c->check_ari != '\0', "check.ari"},
-			      {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
+		} unused[] = {
+			{c->reissue.n > 0, "reissue"},         {c->after_swap.n > 0, "after_swap"},
+			{c->rotate_tickets, "rotate_tickets"}, {c->drain_ms > 0, "drain"},
+			{*c->check_ari != '\0', "check.ari"},  {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
 		for (size_t k = 0; k < ARRAY_SIZE(unused); k++)
 			if (unused[k].set)
 				log_warning("option-unused", "%s:%u: %s of %s has no effect yet", c->file, c->line,

@@ -210,7 +210,7 @@ static int read_time(const json_t *o, const char *key, int64_t *ret, struct faul
 static int read_notice(const json_t *o, struct notice *n, struct fault *fault)
 {
 	const char *letter = string_of(o, "case"), *reason = string_of(o, "reason"), *scope = string_of(o, "scope");
-	*n = (struct notice){.reason = -1, .reference = string_of(o, "reference")};
+	*n = (struct notice){.kind = INCIDENT_NOTICE, .reason = -1, .reference = string_of(o, "reference")};
 	if (!letter || (*letter && (letter[1] || !policy_case(letter[0]))))
 		return fault_set(fault, -EINVAL, "case: \"%.20s\" is not one of a to p (BR 4.9.1.1 items 1 to 16)",
 				 letter ? letter : "?");

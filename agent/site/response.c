@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/alert.h"
+#include "site/audit.h"
 #include "site/consumer.h"
 #include "site/prove.h"
 #include "site/transaction.h"
@@ -180,9 +181,14 @@ static void on_standby_proved(const struct check_reply *reply, unsigned int numb
 	no_source(c, i, why);
 }
 
+/* What is published as revoked serves nobody who looks: then only the configuration makes it wait. */
 static bool needs_person(const struct certificate *c, const struct incident *i)
 {
-	return !i->confirmed && (c->settings->on_notice == ON_EVENT_CONFIRM || policy_case(i->case_letter)->person);
+	if (i->confirmed)
+		return false;
+	if (i->kind == INCIDENT_REVOKED)
+		return c->settings->on_revoked == ON_EVENT_CONFIRM;
+	return c->settings->on_notice == ON_EVENT_CONFIRM || policy_case(i->case_letter)->person;
 }
 
 static void on_confirm_by(void *data)
@@ -231,6 +237,9 @@ static void review(struct certificate *c, struct incident *i)
 				      "certswapctl status");
 		return consumers_verified(c) ? replaced(c, i) : partly_replaced(c, i);
 	}
+	if (i->kind == INCIDENT_EARLY)
+		return answer(i, false, "the CA asks for an early renewal",
+			      "renew it with your ACME client, or hand in a new certificate");
 	if (c->settings->manage == MANAGE_OBSERVE)
 		return no_source(c, i, "manage = \"observe\": certswap never touches this certificate");
 	if (!c->standby.number || c->standby.number == i->tried_standby || certificate_denial(c, &c->standby))
@@ -264,39 +273,78 @@ void incidents_review(struct certificate *c)
 
 /* ---- opening ---- */
 
-/* Two notices for one certificate are one incident; the stricter deadline and reason win. */
-static void join(struct incident *i, const struct notice *n)
+static int64_t deadline_of(const struct notice *n, int64_t received)
 {
-	const struct revocation_case *rule = policy_case(n->case_letter);
-	int64_t received = n->received_at ? n->received_at : clock_wall();
-	int64_t deadline = n->revoke_at ? n->revoke_at : received + rule->within;
-	if (!i->deadline || deadline < i->deadline) {
-		i->deadline = deadline;
-		i->received_at = received;
-		i->case_letter = n->case_letter ? n->case_letter : i->case_letter;
+	if (n->kind == INCIDENT_REVOKED)
+		return received; /* the time is over */
+	return n->revoke_at ? n->revoke_at : received + policy_case(n->case_letter)->within;
+}
+
+static bool set_text(char **to, const char *text)
+{
+	if (!text || !*text || (*to && strcmp(*to, text) == 0))
+		return false;
+	free(*to);
+	*to = xstrdup(text);
+	return true;
+}
+
+static bool join_deadline(struct incident *i, const struct notice *n)
+{
+	int64_t received = n->received_at ? n->received_at : clock_wall(), deadline = deadline_of(n, received);
+	bool promoted = n->kind > i->kind, early = promoted && i->kind == INCIDENT_EARLY;
+	if (n->kind == i->kind && n->kind != INCIDENT_NOTICE && i->deadline)
+		return n->kind == INCIDENT_EARLY && deadline != i->deadline ? (i->deadline = deadline, true) : false;
+	if (i->deadline && n->kind < i->kind)
+		return false; /* a weaker source changes no clock */
+	if (promoted)
+		i->kind = n->kind;
+	if (i->deadline && !early && deadline >= i->deadline)
+		return promoted;
+	i->deadline = deadline;
+	i->received_at = received;
+	i->case_letter = n->case_letter ? n->case_letter : i->case_letter;
+	return true;
+}
+
+/* Two notices for one certificate are one incident; the stronger kind, the stricter deadline and reason win. True: it
+ * said something new. */
+static bool join(struct incident *i, const struct notice *n)
+{
+	bool denies = n->kind != INCIDENT_EARLY &&
+		      (policy_case(n->case_letter)->new_key || n->reason == POLICY_KEY_COMPROMISE || n->host_scope);
+	bool changed = join_deadline(i, n);
+	if (n->reason >= 0 && n->reason != i->reason && (i->reason < 0 || n->reason == POLICY_KEY_COMPROMISE)) {
+		i->reason = n->reason;
+		changed = true;
 	}
-	if (i->reason < 0 || n->reason == POLICY_KEY_COMPROMISE)
-		i->reason = n->reason >= 0 ? n->reason : i->reason;
-	i->denies_key |= rule->new_key || n->reason == POLICY_KEY_COMPROMISE || n->host_scope;
-	if (n->reference && *n->reference) {
-		free(i->reference);
-		i->reference = xstrdup(n->reference);
-	}
+	changed |= denies && !i->denies_key;
+	i->denies_key |= denies;
+	if (!*i->source || changed)
+		(void)set_text(&i->source, n->source ? n->source : "operator");
+	return set_text(&i->reference, n->reference) || changed;
+}
+
+static bool deny_one(struct certificate *c, const struct incident *i, bool is_key, const struct digest *digest)
+{
+	AUTO_FREE char *reason = xasprintf("%s: %s%s", i->certificate,
+					   i->kind == INCIDENT_REVOKED ? "seen revoked" : "noticed as to be revoked",
+					   i->denies_key ? ", key compromised or not allowed" : "");
+	const struct denial denial = {
+		.is_key = is_key, .digest = *digest, .since = clock_wall(), .incident = i->id, .reason = reason};
+	return denied_add(&c->site->denied, &denial);
 }
 
 static int deny(struct certificate *c, struct incident *i, const struct meta *hit, struct fault *fault)
 {
-	struct denied *denied = &c->site->denied;
-	AUTO_FREE char *reason = xasprintf("%s: noticed as to be revoked%s", i->certificate,
-					   i->denies_key ? ", key compromised or not allowed" : "");
-	struct denial denial = {.digest = hit->sha256, .since = clock_wall(), .incident = i->id, .reason = reason};
-	bool changed = denied_add(denied, &denial);
-	if (i->denies_key) {
-		denial.is_key = true;
-		denial.digest = hit->spki;
-		changed |= denied_add(denied, &denial);
-	}
-	return changed ? denied_save(c->site->folders.state, denied, fault) : 0;
+	if (i->kind == INCIDENT_EARLY)
+		return 0;
+	bool changed = deny_one(c, i, false, &hit->sha256);
+	if (i->denies_key)
+		changed |= deny_one(c, i, true, &hit->spki);
+	if (i->denies_key && i->kind == INCIDENT_REVOKED && i->reason == POLICY_KEY_COMPROMISE)
+		changed |= denied_confirm(&c->site->denied, &hit->spki);
+	return changed ? denied_save(c->site->folders.state, &c->site->denied, fault) : 0;
 }
 
 /* The notice hit a pair that nobody sees: it is not used any more, and that is all. */
@@ -310,36 +358,169 @@ static void drop_standby(struct certificate *c, struct incident *i)
 	incident_tell(c->site, i, "it was the standby pair: it is dropped; what is served is not touched");
 }
 
-struct incident *incident_open(struct certificate *c, const struct meta *hit, const struct notice *notice,
-			       struct fault *fault)
+static void tell_opened(struct certificate *c, struct incident *i)
 {
 	char until[32], left[48];
-	struct incident *i = incident_for(c, hit);
-	join(i, notice);
-	if (deny(c, i, hit, fault) < 0) {
-		(void)fault_prefix(fault, fault->code, "the denial of %s can't be saved", i->certificate);
-		return NULL;
-	}
 	const struct revocation_case *rule = policy_case(i->case_letter);
 	char letter[2] = {i->case_letter ? i->case_letter : '?', 0};
-	incident_tell(c->site, i, "notice: serial %s, case %s (%s); deadline %s (%s); needs %s%s", i->serial, letter,
-		      rule->meaning, text_from_time(i->deadline, until),
-		      text_time_left(i->deadline - clock_wall(), left), rule->needs,
+	const char *reason = policy_reason_name(i->reason);
+	int64_t seconds = i->deadline - clock_wall();
+	text_from_time(i->deadline, until);
+	text_time_left(seconds, left);
+	if (i->kind == INCIDENT_EARLY)
+		return incident_tell(c->site, i, "the CA asks to renew serial %s early (%s), by %s (%s)", i->serial,
+				     i->source, until, left);
+	if (i->kind == INCIDENT_REVOKED)
+		return incident_tell(c->site, i, "serial %s is published as revoked (%s), reason %s%s", i->serial,
+				     i->source, reason ? reason : "not given",
+				     i->denies_key ? "; its key is refused from now on" : "");
+	incident_tell(c->site, i, "notice (%s): serial %s, case %s (%s); deadline %s (%s); needs %s%s", i->source,
+		      i->serial, letter, rule->meaning, until, left, rule->needs,
 		      i->denies_key ? "; its key is refused from now on" : "");
-	AUTO_FREE char *text =
-		xasprintf("%s: serial %s will be revoked; deadline %s", i->certificate, i->serial, until);
-	const struct alert alert = {.event = "opened",
-				    .severity = ALERT_INFO,
+}
+
+static void alert_opened(struct certificate *c, const struct incident *i)
+{
+	char until[32];
+	static const char *const what[INCIDENT_KINDS] = {
+		[INCIDENT_EARLY] = "should be renewed early",
+		[INCIDENT_NOTICE] = "will be revoked",
+		[INCIDENT_REVOKED] = "is revoked",
+	};
+	bool served = digest_equal(&c->live.sha256, &i->sha256);
+	AUTO_FREE char *text = xasprintf("%s: serial %s %s; deadline %s", i->certificate, i->serial, what[i->kind],
+					 text_from_time(i->deadline, until));
+	const struct alert alert = {.event = i->kind == INCIDENT_EARLY     ? "renew-early"
+					     : i->kind == INCIDENT_REVOKED ? "revoked"
+									   : "opened",
+				    .severity = i->kind == INCIDENT_EARLY               ? ALERT_TICKET
+						: i->kind == INCIDENT_REVOKED && served ? ALERT_PAGE
+											: ALERT_INFO,
 				    .certificate = i->certificate,
 				    .incident = i->id,
 				    .deadline = i->deadline,
 				    .text = text,
-				    .what_to_do = rule->needs};
+				    .what_to_do = policy_case(i->case_letter)->needs};
 	alert_send(c->site, &alert);
-	if (hit == &c->standby)
+}
+
+static void review_soon(struct site *site, struct incident *i);
+
+struct incident *incident_open(struct certificate *c, const struct meta *hit, const struct notice *notice,
+			       struct fault *fault)
+{
+	struct incident *i = incident_for(c, hit);
+	bool new = !i->received_at;
+	if (new)
+		i->kind = notice->kind;
+	enum incident_kind before = i->kind;
+	bool changed = join(i, notice);
+	if (!changed && !new && notice->kind != INCIDENT_NOTICE)
+		return i; /* seen again at the next look */
+	if (deny(c, i, hit, fault) < 0) {
+		(void)fault_prefix(fault, fault->code, "the denial of %s can't be saved", i->certificate);
+		return NULL;
+	}
+	tell_opened(c, i);
+	if (new || i->kind != before)
+		alert_opened(c, i);
+	if (hit == &c->standby && i->kind != INCIDENT_EARLY)
 		drop_standby(c, i);
 	transactions_notice(c->site);
+	review_soon(c->site, i);
 	return i;
+}
+
+/* ---- published as revoked ---- */
+
+static struct incident *about(const struct certificate *c, const struct digest *sha256)
+{
+	for (size_t k = 0; k < c->site->nincidents; k++) {
+		struct incident *i = c->site->incidents[k];
+		if (strcmp(i->certificate, c->settings->name) == 0 && digest_equal(&i->sha256, sha256))
+			return i;
+	}
+	return NULL;
+}
+
+/* Every pair here that has a key which is published as compromised. */
+static int open_same_key(struct site *site, const struct digest *spki, const struct notice *n, struct fault *fault)
+{
+	int r = 0;
+	for (size_t k = 0; r == 0 && k < site->ncertificates; k++) {
+		struct certificate *c = site->certificates[k];
+		const struct meta *const pairs[] = {&c->live, &c->standby};
+		for (size_t m = 0; r == 0 && m < ARRAY_SIZE(pairs); m++)
+			if (pairs[m]->number && digest_equal(&pairs[m]->spki, spki) && !about(c, &pairs[m]->sha256) &&
+			    !incident_open(c, pairs[m], n, fault))
+				r = fault->code;
+	}
+	return r;
+}
+
+/* The key of a certificate that is published as revoked for its compromise: refused for good, wherever it is. */
+static int refuse_key(struct certificate *c, const struct meta *hit, const char *source, struct fault *fault)
+{
+	struct denied *denied = &c->site->denied;
+	const struct denial *old = denied_find(denied, true, &hit->spki);
+	const struct notice same = {.kind = INCIDENT_NOTICE, .source = source, .reason = POLICY_KEY_COMPROMISE};
+	if (!old || !old->confirmed) {
+		AUTO_FREE char *reason = xasprintf("%s: serial %s is published as revoked for keyCompromise (%s)",
+						   c->settings->name, hit->serial, source);
+		const struct denial denial = {.is_key = true,
+					      .digest = hit->spki,
+					      .since = clock_wall(),
+					      .confirmed = true,
+					      .reason = reason};
+		(void)denied_add(denied, &denial);
+		int r = denied_save(c->site->folders.state, denied, fault);
+		if (r < 0)
+			return r;
+		audit_write(c->site->audit, "key-refused", c->settings->name, NULL, "%s: the key is refused for good",
+			    reason);
+		transactions_notice(c->site);
+	}
+	return open_same_key(c->site, &hit->spki, &same, fault);
+}
+
+static void revocation_seen(struct site *site, struct incident *i, const char *source, int reason)
+{
+	const char *name = policy_reason_name(reason);
+	close_incident(site, i);
+	incident_tell(site, i, "serial %s is published as revoked (%s), reason %s: nothing is left to do", i->serial,
+		      source, name ? name : "not given");
+	incident_free(i);
+}
+
+int incident_seen_revoked(struct certificate *c, const struct meta *hit, int reason, int64_t at, const char *source,
+			  struct fault *fault)
+{
+	int64_t now = clock_wall();
+	const struct notice n = {
+		.kind = INCIDENT_REVOKED, .source = source, .reason = reason, .received_at = now, .revoke_at = now};
+	bool in_use = digest_equal(&hit->sha256, &c->live.sha256) ||
+		      (c->standby.number && digest_equal(&hit->sha256, &c->standby.sha256));
+	struct incident *i = about(c, &hit->sha256);
+	if (i && !i->revoked_at)
+		i->revoked_at = at ? at : now;
+	if (i && i->stage == INCIDENT_AWAITING_REVOCATION)
+		revocation_seen(c->site, i, source, reason);
+	else if ((i || in_use) && !(i = incident_open(c, hit, &n, fault)))
+		return fault->code;
+	else if (i && !i->revoked_at)
+		i->revoked_at = at ? at : now; /* saved with the next line of its story */
+	return reason == POLICY_KEY_COMPROMISE ? refuse_key(c, hit, source, fault) : 0;
+}
+
+void incident_not_early(struct certificate *c, const struct meta *hit, const char *source)
+{
+	struct incident *i = about(c, &hit->sha256);
+	if (!i || i->kind != INCIDENT_EARLY || i->stage == INCIDENT_SWAPPING)
+		return;
+	close_incident(c->site, i);
+	incident_tell(c->site, i, "the CA asks no longer for an early renewal (%s)", source);
+	answer(i, true, "the CA asks no longer for an early renewal", NULL);
+	incident_free(i);
 }
 
 static void review_now(void *data)
@@ -351,13 +532,18 @@ static void review_now(void *data)
 		incidents_review(i->owner);
 }
 
+static void review_soon(struct site *site, struct incident *i)
+{
+	i->owner = site_certificate(site, i->certificate);
+	if (!i->review)
+		i->review = timer_start(site->loop, 0, review_now, i);
+}
+
 void incident_wait(struct site *site, struct incident *i, incident_wait_cb cb, void *data)
 {
 	i->waits = xrealloc(i->waits, (i->nwaits + 1) * sizeof *i->waits);
 	i->waits[i->nwaits++] = (struct incident_wait){.cb = cb, .data = data};
-	i->owner = site_certificate(site, i->certificate);
-	if (!i->review)
-		i->review = timer_start(site->loop, 0, review_now, i);
+	review_soon(site, i);
 }
 
 int incident_confirm(struct certificate *c, struct fault *fault)
