@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <openssl/ssl.h>
@@ -17,6 +18,7 @@
 #include "wire/message.h"
 #include "worker/check.h"
 #include "worker/identify.h"
+#include "worker/keygen.h"
 #include "worker/probe.h"
 #include "worker/sandbox.h"
 #include "worker/selftest.h"
@@ -24,6 +26,7 @@
 #define NOBODY          65534
 #define EXIT_USAGE      2
 #define EXIT_NO_SANDBOX 77
+#define KEYGEN_NICE     10
 
 struct options {
 	enum sandbox_role role;
@@ -66,6 +69,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->role = SANDBOX_CHECK;
 		else if (i == 1 && strcmp(argv[i], sandbox_role_name[SANDBOX_PROBE]) == 0)
 			o->role = SANDBOX_PROBE;
+		else if (i == 1 && strcmp(argv[i], sandbox_role_name[SANDBOX_KEYGEN]) == 0)
+			o->role = SANDBOX_KEYGEN;
 		else if (strcmp(argv[i], "--require-sandbox") == 0)
 			o->require_sandbox = true;
 		else if (strncmp(argv[i], "--user=", 7) != 0 || !parse_user(argv[i] + 7, o))
@@ -146,6 +151,20 @@ static _Noreturn void run_check(const struct options *o, bool trust)
 	answer(m.kind, &reply);
 }
 
+/* Keys are made beforehand: nobody waits for one so much that a web server should. */
+static _Noreturn void run_keygen(const struct options *o)
+{
+	(void)setpriority(PRIO_PROCESS, 0, KEYGEN_NICE);
+	pki_init();
+	close_door(o, NULL, 0);
+	struct message m;
+	receive(&m);
+	struct packer reply = {0};
+	if (m.kind != MESSAGE_KEYGEN || worker_keygen(&m, &reply))
+		leave(1, "what came is not a request for a key");
+	answer(m.kind, &reply);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -154,7 +173,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!parse(argc, argv, &o)) {
-		fputs("usage: certswap-worker check|probe [--user=UID:GID] [--require-sandbox]\n"
+		fputs("usage: certswap-worker check|probe|keygen [--user=UID:GID] [--require-sandbox]\n"
 		      "       certswap-worker selftest [--user=UID:GID]\n"
 		      "certswapd and certswapctl start it; only selftest is for people.\n",
 		      stderr);
@@ -168,5 +187,7 @@ int main(int argc, char **argv)
 		leave(EXIT_NO_SANDBOX, fault.text);
 	if (o.role == SANDBOX_PROBE)
 		run_probe(&o);
+	if (o.role == SANDBOX_KEYGEN)
+		run_keygen(&o);
 	run_check(&o, trust);
 }

@@ -25,7 +25,7 @@ void jobs_close(struct jobs *jobs); /* kills what runs; no callbacks */
  * in the callback only. */
 typedef void (*job_done_cb)(struct message *reply, const struct fault *fault, void *data);
 struct job;
-/* role: "check" or "probe". trust: NULL for the default one, else the path of another PEM file. Takes copies of body;
+/* role: "check", "probe" or "keygen". trust: NULL for the default one, else the path of another PEM file. Takes copies of body;
  * the descriptors are duplicated. Calls back exactly once, never from inside this call. */
 struct job *job_start(struct jobs *jobs, const char *role, enum message_kind kind, const struct packer *body,
 		      const int *fds, size_t nfds, const char *trust, int64_t timeout_ms, job_done_cb cb, void *data);

@@ -32,27 +32,13 @@ int worker_trust_load(int fd, struct fault *fault)
 	return 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, bytes, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* The outputs stand behind the files. */
 static void write_outputs(const struct message *m, const struct check_request *r, const struct proof_output *out,
 			  struct check_reply *ret)
 {
 	int error = 0;
 	for (size_t i = 0; i < CHECK_OUTPUTS && !error; i++)
-		error = write_all(m->fds[r->files + i], out->v[i].s, out->v[i].len);
+		error = output_write(m->fds[r->files + i], out->v[i].s, out->v[i].len);
 	ret->written = !error; /* the caller sees it and says that it could not be kept */
 }
 

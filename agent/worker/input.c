@@ -45,3 +45,17 @@ void input_done(struct input *in)
 	free_secret(in->bytes, in->cap);
 	memset(in, 0, sizeof *in);
 }
+
+int output_write(int fd, const char *bytes, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, bytes, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		bytes += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}

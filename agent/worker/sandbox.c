@@ -18,7 +18,8 @@
 
 #define MIB (1024UL * 1024UL)
 
-const char *const sandbox_role_name[] = {[SANDBOX_CHECK] = "check", [SANDBOX_PROBE] = "probe"};
+const char *const sandbox_role_name[] = {
+	[SANDBOX_CHECK] = "check", [SANDBOX_PROBE] = "probe", [SANDBOX_KEYGEN] = "keygen"};
 _Static_assert(ARRAY_SIZE(sandbox_role_name) == SANDBOX_ROLES, "a name for each role");
 
 struct limit {
@@ -38,6 +39,11 @@ static const struct limit limits[SANDBOX_ROLES][LIMITS] = {
 			   {RLIMIT_FSIZE, MIB, "fsize"},
 			   {RLIMIT_CPU, 600, "cpu"},
 			   {RLIMIT_AS, 512 * MIB, "as"}},
+	[SANDBOX_KEYGEN] = {{RLIMIT_CORE, 0, "core"},
+			    {RLIMIT_NOFILE, 64, "nofile"},
+			    {RLIMIT_FSIZE, MIB, "fsize"},
+			    {RLIMIT_CPU, 300, "cpu"},
+			    {RLIMIT_AS, 512 * MIB, "as"}},
 };
 
 static int leave_root(uid_t uid, gid_t gid, struct fault *fault)

@@ -11,8 +11,9 @@
 #include "base/fault.h"
 
 enum sandbox_role {
-	SANDBOX_CHECK, /* the descriptors it was given, no network, no file */
-	SANDBOX_PROBE, /* TCP to the ports it was told and unix sockets, no file */
+	SANDBOX_CHECK,  /* the descriptors it was given, no network, no file */
+	SANDBOX_PROBE,  /* TCP to the ports it was told and unix sockets, no file */
+	SANDBOX_KEYGEN, /* as CHECK */
 	SANDBOX_ROLES
 };
 extern const char *const sandbox_role_name[SANDBOX_ROLES];

@@ -198,9 +198,11 @@ static long try_answer(void)
 	return write(STDOUT_FILENO, "", 0);
 }
 
-#define CHECK (1U << SANDBOX_CHECK)
-#define PROBE (1U << SANDBOX_PROBE)
-#define BOTH  (CHECK | PROBE)
+#define CHECK      (1U << SANDBOX_CHECK)
+#define PROBE      (1U << SANDBOX_PROBE)
+#define KEYGEN     (1U << SANDBOX_KEYGEN)
+#define ALL        (CHECK | PROBE | KEYGEN)
+#define NO_NETWORK (CHECK | KEYGEN)
 
 enum need { NEED_NOTHING, NEED_LANDLOCK_TCP, NEED_NO_SANITIZER };
 struct trial {
@@ -211,41 +213,41 @@ struct trial {
 	bool may; /* the other way round: what the role must be able to do */
 };
 static const struct trial trials[] = {
-	{"be root", try_be_root, BOTH, NEED_NOTHING, false},
-	{"become root", try_become_root, BOTH, NEED_NOTHING, false},
-	{"open a file for reading", try_read_file, BOTH, NEED_NOTHING, false},
-	{"open a file by open(2)", try_old_open, BOTH, NEED_NOTHING, false},
-	{"create a file", try_create_file, BOTH, NEED_NOTHING, false},
-	{"remove a file", try_unlink, BOTH, NEED_NOTHING, false},
-	{"make a folder", try_mkdir, BOTH, NEED_NOTHING, false},
-	{"execute a program", try_exec, BOTH, NEED_NOTHING, false},
-	{"fork", try_fork, BOTH, NEED_NOTHING, false},
-	{"clone", try_thread, BOTH, NEED_NOTHING, false},
-	{"trace another process", try_ptrace, BOTH, NEED_NOTHING, false},
-	{"read another process's memory", try_read_memory, BOTH, NEED_NOTHING, false},
-	{"signal another process", try_kill, BOTH, NEED_NOTHING, false},
-	{"signal all processes", try_kill_all, BOTH, NEED_NOTHING, false},
-	{"signal another thread", try_tgkill, BOTH, NEED_NOTHING, false},
-	{"signal by a descriptor's owner", try_signal_by_io, BOTH, NEED_NOTHING, false},
-	{"make a TCP socket", try_tcp, CHECK, NEED_NOTHING, false},
-	{"make a unix socket", try_unix, CHECK, NEED_NOTHING, false},
-	{"make a pair of sockets", try_pair, BOTH, NEED_NOTHING, false},
-	{"make a UDP socket", try_udp, BOTH, NEED_NOTHING, false},
-	{"make a netlink socket", try_netlink, BOTH, NEED_NOTHING, false},
-	{"bind a port", try_bind, BOTH, NEED_NOTHING, false},
-	{"listen", try_listen, BOTH, NEED_NOTHING, false},
-	{"accept", try_accept, BOTH, NEED_NOTHING, false},
-	{"connect a socket that it was given", try_connect_given, CHECK, NEED_NOTHING, false},
+	{"be root", try_be_root, ALL, NEED_NOTHING, false},
+	{"become root", try_become_root, ALL, NEED_NOTHING, false},
+	{"open a file for reading", try_read_file, ALL, NEED_NOTHING, false},
+	{"open a file by open(2)", try_old_open, ALL, NEED_NOTHING, false},
+	{"create a file", try_create_file, ALL, NEED_NOTHING, false},
+	{"remove a file", try_unlink, ALL, NEED_NOTHING, false},
+	{"make a folder", try_mkdir, ALL, NEED_NOTHING, false},
+	{"execute a program", try_exec, ALL, NEED_NOTHING, false},
+	{"fork", try_fork, ALL, NEED_NOTHING, false},
+	{"clone", try_thread, ALL, NEED_NOTHING, false},
+	{"trace another process", try_ptrace, ALL, NEED_NOTHING, false},
+	{"read another process's memory", try_read_memory, ALL, NEED_NOTHING, false},
+	{"signal another process", try_kill, ALL, NEED_NOTHING, false},
+	{"signal all processes", try_kill_all, ALL, NEED_NOTHING, false},
+	{"signal another thread", try_tgkill, ALL, NEED_NOTHING, false},
+	{"signal by a descriptor's owner", try_signal_by_io, ALL, NEED_NOTHING, false},
+	{"make a TCP socket", try_tcp, NO_NETWORK, NEED_NOTHING, false},
+	{"make a unix socket", try_unix, NO_NETWORK, NEED_NOTHING, false},
+	{"make a pair of sockets", try_pair, ALL, NEED_NOTHING, false},
+	{"make a UDP socket", try_udp, ALL, NEED_NOTHING, false},
+	{"make a netlink socket", try_netlink, ALL, NEED_NOTHING, false},
+	{"bind a port", try_bind, ALL, NEED_NOTHING, false},
+	{"listen", try_listen, ALL, NEED_NOTHING, false},
+	{"accept", try_accept, ALL, NEED_NOTHING, false},
+	{"connect a socket that it was given", try_connect_given, NO_NETWORK, NEED_NOTHING, false},
 	{"connect to a port that was not asked for", try_other_port, PROBE, NEED_LANDLOCK_TCP, false},
-	{"get memory to execute", try_executable_memory, BOTH, NEED_NO_SANITIZER, false},
-	{"make memory executable", try_make_executable, BOTH, NEED_NO_SANITIZER, false},
-	{"become dumpable", try_be_dumpable, BOTH, NEED_NO_SANITIZER, false},
-	{"mount", try_mount, BOTH, NEED_NOTHING, false},
-	{"chroot", try_chroot, BOTH, NEED_NOTHING, false},
-	{"make a user namespace", try_unshare, BOTH, NEED_NOTHING, false},
-	{"load a BPF program", try_bpf, BOTH, NEED_NOTHING, false},
-	{"use io_uring", try_io_uring, BOTH, NEED_NOTHING, false},
-	{"answer", try_answer, BOTH, NEED_NOTHING, true},
+	{"get memory to execute", try_executable_memory, ALL, NEED_NO_SANITIZER, false},
+	{"make memory executable", try_make_executable, ALL, NEED_NO_SANITIZER, false},
+	{"become dumpable", try_be_dumpable, ALL, NEED_NO_SANITIZER, false},
+	{"mount", try_mount, ALL, NEED_NOTHING, false},
+	{"chroot", try_chroot, ALL, NEED_NOTHING, false},
+	{"make a user namespace", try_unshare, ALL, NEED_NOTHING, false},
+	{"load a BPF program", try_bpf, ALL, NEED_NOTHING, false},
+	{"use io_uring", try_io_uring, ALL, NEED_NOTHING, false},
+	{"answer", try_answer, ALL, NEED_NOTHING, true},
 	{"connect to a port that was asked for", try_allowed_port, PROBE, NEED_NOTHING, true},
 };
 

@@ -160,11 +160,11 @@ static int add_narrow(scmp_filter_ctx c)
 	return r;
 }
 
-/* "check" has no sockets; "probe" has streams of three families. */
+/* "check" and "keygen" have no sockets; "probe" has streams of three families. */
 static int add_sockets(scmp_filter_ctx c, enum sandbox_role role)
 {
 	static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
-	if (role == SANDBOX_CHECK) {
+	if (role != SANDBOX_PROBE) {
 		int r = seccomp_rule_add(c, SCMP_ACT_KILL_PROCESS, SCMP_SYS(connect), 0);
 		return r ? r : seccomp_rule_add(c, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 0);
 	}

@@ -1,0 +1,69 @@
+#include "site/commands.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "site/audit.h"
+#include "site/certificate.h"
+#include "site/pending.h"
+#include "swap/record.h"
+
+static json_t *describe(const struct certificate *c, const struct waiting_key *key, const char *csr)
+{
+	char base64[DIGEST_BASE64], hex[DIGEST_HEX];
+	AUTO_FREE char *pin = xasprintf("sha256/%s", digest_base64(&key->spki, base64)),
+		       *tlsa = xasprintf("3 1 1 %s", digest_text(&key->spki, hex));
+	return json_pack("{ss, so, so, ss, so, ss, ss, ss, ss*, ss, ss}", "name", c->settings->name, "spki_sha256",
+			 record_from_digest(&key->spki), "since", record_from_time(key->since), "key_type",
+			 key->key_type, "names", record_from_words(&key->names), "csr", csr, "pin", pin, "tlsa", tlsa,
+			 "serial", c->live.number ? c->live.serial : NULL, "contact", c->settings->ca_contact, "order",
+			 c->settings->ca_order);
+}
+
+static char *guidance(const struct certificate *c)
+{
+	const struct certificate_settings *s = c->settings;
+	AUTO_FREE char *what = c->live.number ? xasprintf("as a REISSUE of serial %s", c->live.serial)
+					      : xstrdup("for a new certificate");
+	return xasprintf("Send this request to the CA or reseller%s%s%s%s %s, before the old certificate is revoked.\n"
+			 "Its private key stays on this host. Put what comes back, in any form, into\n"
+			 "%s/incoming/%s, or: certswapctl submit --name %s FILE...",
+			 *s->ca_contact ? " (" : "", s->ca_contact, *s->ca_contact ? ")" : "",
+			 *s->ca_order ? " with the order's number" : "", what, c->site->settings->state_dir, s->name,
+			 s->name);
+}
+
+static void show(struct request *r, struct certificate *c, const struct waiting_key *key)
+{
+	struct fault fault = {0};
+	char *csr = NULL;
+	if (pending_show(c, &key->spki, &csr, &fault) < 0)
+		return request_finish(r, 1, fault.text, NULL);
+	AUTO_FREE char *text = guidance(c);
+	audit_write(c->site->audit, "csr", c->settings->name, NULL, "the request of a waiting key was shown");
+	request_finish_result(r, text, describe(c, key, csr));
+	free(csr);
+}
+
+static void on_made(const struct waiting_key *key, const struct fault *fault, void *data)
+{
+	struct request *r = data;
+	struct certificate *c = site_certificate(r->site, request_argument(r, "name"));
+	if (!key)
+		return request_finish(r, 1, fault->text, "certswapctl log tells more");
+	show(r, c, key);
+}
+
+void command_csr(struct request *r)
+{
+	struct certificate *c = request_certificate(r);
+	if (!c)
+		return;
+	bool new_key = json_is_true(json_object_get(r->arguments, "new_key"));
+	const struct waiting_key *key = new_key ? NULL : pending_fit(c);
+	if (key)
+		return show(r, c, key);
+	request_wait(r);
+	pending_make(c, on_made, r);
+}
