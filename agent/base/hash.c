@@ -33,6 +33,12 @@ const char *digest_text(const struct digest *d, char *buf)
 	return buf;
 }
 
+const char *digest_base64(const struct digest *d, char *buf)
+{
+	EVP_EncodeBlock((unsigned char *)buf, d->b, sizeof d->b);
+	return buf;
+}
+
 int digest_parse(const char *s, struct digest *ret)
 {
 	char hex[DIGEST_HEX];

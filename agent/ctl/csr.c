@@ -74,10 +74,11 @@ int command_csr(struct ctl *ctl, const struct args *a)
 	json_t *answer = NULL, *request = json_pack("{ss, ss, sb}", "command", "csr", "name", name, "new_key",
 						    args_has(a, OPTION_NEW_KEY));
 	int status = client_ask(ctl, a, request, NULL, 0, &answer);
+	json_decref(request);
 	if (!answer)
 		return status;
 	status = json_is_object(json_object_get(answer, "result")) ? show(ctl, a, answer)
-								     : client_print_answer(ctl, a, answer);
+								   : client_print_answer(ctl, a, answer);
 	json_decref(answer);
 	return status;
 }

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "swap/keyring.h"
 #include "swap/record.h"
 
 /* Reads the generation that a link names into *meta; what is wrong becomes c->trouble. */
@@ -87,6 +88,9 @@ void certificate_free(struct certificate *c)
 	meta_done(&c->live);
 	meta_done(&c->standby);
 	drop_served(c);
+	if (c->keys)
+		keyring_done(c->keys);
+	free(c->keys);
 	free(c->trouble);
 	free(c->last_swap.reason);
 	free(c);

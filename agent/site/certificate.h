@@ -30,6 +30,7 @@ struct certificate {
 	const struct certificate_settings *settings;
 	int folder;
 	struct meta live, standby; /* number 0: there is none */
+	struct keyring *keys;      /* that wait for their certificate; NULL: not read yet (pending.h) */
 	char *trouble;             /* why the folder can't be worked with (a link that is not ours ...); NULL: none */
 	struct served *served;
 	size_t nserved;

@@ -37,6 +37,7 @@ static const struct {
 	{"confirm", command_confirm, false},
 	{"waive", command_waive, false},
 	{"withdraw", command_withdraw, false},
+	{"csr", command_csr, false},
 	{"deny_add", command_deny_add, false},
 	{"deny_confirm", command_deny_confirm, false},
 	{"deny_remove", command_deny_remove, false},

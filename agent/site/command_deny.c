@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/pending.h"
 #include "site/transaction.h"
 #include "site/watched.h"
 
@@ -23,6 +24,7 @@ static void deny(struct request *r, const char *event,
 		    json_pack("{ss, sI}", "spki_sha256", spki, "uid", (json_int_t)client_uid(r->client)), "%s",
 		    why ? why : "by a person");
 	transactions_notice(r->site);
+	pending_review_all(r->site);
 	watched_forget_refusals(r->site->watched);
 	request_finish(r, 0, "done", NULL);
 }

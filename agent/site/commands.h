@@ -16,6 +16,7 @@ void command_notice(struct request *r);
 void command_confirm(struct request *r);
 void command_waive(struct request *r);
 void command_withdraw(struct request *r);
+void command_csr(struct request *r);
 void command_deny_add(struct request *r);
 void command_deny_confirm(struct request *r);
 void command_deny_remove(struct request *r);

@@ -5,6 +5,7 @@
 #include "site/audit.h"
 #include "site/dropbox_parts.h"
 #include "site/intake.h"
+#include "site/pending.h"
 
 struct going {
 	struct dropbox *box;
@@ -80,6 +81,7 @@ static void go(struct dropbox *box, struct certificate *c, const struct object *
 				       .inputs = inputs,
 				       .ninputs = g->n,
 				       .leaf = leaf->sha256,
+				       .spki = leaf->spki,
 				       .automatic = true,
 				       .origin = "drop box"};
 	pair_start(&spec, on_pair, g);
@@ -132,12 +134,39 @@ static bool holds_other_key(const struct item *item, const struct object *leaf)
 	return other;
 }
 
+/* By its key, where that waits here; else by its names. */
+static struct certificate *route(struct site *site, const struct object *leaf, struct fault *fault)
+{
+	struct certificate *c = pending_owner(site, &leaf->spki);
+	return c ? c : intake_route(site, &leaf->names, fault);
+}
+
+/* A certificate without its key would wait for ever for one that is refused. */
+static bool refuse_key(struct dropbox *box, struct item *item, struct certificate *c, const struct object *leaf)
+{
+	char *next;
+	AUTO_FREE char *text = pending_refusal(c, &leaf->spki, leaf->serial, &next);
+	if (text) {
+		dropbox_refuse_item(box, item, text, next);
+		free(next);
+		return true;
+	}
+	const struct waiting_key *key = pending_find(c, &leaf->spki);
+	if (!key || !key->suspect)
+		return false;
+	AUTO_FREE char *fresh =
+		xasprintf("certswapctl csr %s shows the request of a fresh key. As a stopgap a person may "
+			  "let it in: certswapctl submit --name %s FILE",
+			  c->settings->name, c->settings->name);
+	dropbox_refuse_item(box, item, "its key was on this disk when somebody broke in", fresh);
+	return true;
+}
+
 /* What happens to one leaf of an item; true: the item is on its way or gone. */
 static bool place_leaf(struct dropbox *box, struct item *item, const struct object *leaf)
 {
 	struct fault fault = {0};
-	struct certificate *c =
-		*item->box ? site_certificate(box->site, item->box) : intake_route(box->site, &leaf->names, &fault);
+	struct certificate *c = *item->box ? site_certificate(box->site, item->box) : route(box->site, leaf, &fault);
 	if (!c) {
 		dropbox_refuse_item(box, item, *fault.text ? fault.text : "there is no such certificate here any more",
 				    NULL);
@@ -150,7 +179,11 @@ static bool place_leaf(struct dropbox *box, struct item *item, const struct obje
 		return true;
 	}
 	struct item *with_key = find_key(box, item, &leaf->spki);
-	if (!with_key) /* the proof says what is wrong, in its own words */
+	if (!with_key && refuse_key(box, item, c, leaf))
+		return true;
+	if (!with_key && pending_find(c, &leaf->spki))
+		with_key = item; /* its key waits here */
+	if (!with_key)           /* the proof says what is wrong, in its own words */
 		with_key = find_wrong_key(box, item, c);
 	if (!with_key)
 		return false;

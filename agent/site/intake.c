@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/pending.h"
 #include "site/consumer.h"
 
 #define IDENTIFY_TIMEOUT_MS 20000
@@ -210,6 +211,8 @@ static void on_set_identified(struct identify_reply *reply, const struct fault *
 		return finish(set, 1, text, next);
 	}
 	struct certificate *c = set->spec.certificate;
+	if (!c)
+		c = set->spec.certificate = pending_owner(set->site, &leaf->spki);
 	if (!c && !(c = set->spec.certificate = intake_route(set->site, &leaf->names, &problem)))
 		return finish(set, 1, problem.text, NULL);
 	bool live_already = c->live.number && digest_equal(&leaf->sha256, &c->live.sha256);
@@ -221,6 +224,7 @@ static void on_set_identified(struct identify_reply *reply, const struct fault *
 				       .inputs = set->inputs,
 				       .ninputs = set->spec.n + (set->spec.passwords >= 0),
 				       .leaf = leaf->sha256,
+				       .spki = leaf->spki,
 				       .standby = set->spec.standby,
 				       .origin = set->spec.origin,
 				       .accepted = &set->spec.accepted,

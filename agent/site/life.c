@@ -23,6 +23,7 @@
 #include "site/neighbour.h"
 #include "site/notice.h"
 #include "site/patrol.h"
+#include "site/pending.h"
 #include "site/response.h"
 #include "site/transaction.h"
 #include "site/watched.h"
@@ -103,6 +104,7 @@ static void tear_down(struct site *site)
 	watched_close(site->watched);
 	neighbours_close(site->neighbours);
 	dropbox_close(site->dropbox);
+	pending_close(site->pending);
 	patrol_close(site->patrol); /* it and the transactions hold jobs */
 	transactions_close(site);
 	consumers_close(site);
@@ -118,6 +120,7 @@ static void tear_down(struct site *site)
 	site->nservers = site->ncertificates = 0;
 	site->jobs = NULL;
 	site->watcher = NULL;
+	site->pending = NULL;
 	site->dropbox = NULL;
 	site->watched = NULL;
 	site->patrol = NULL;
@@ -227,6 +230,7 @@ void site_resume(struct site *site)
 	if (!site->neighbours)
 		log_error("watch-failed", "the live links can't be watched: %s", fault.text);
 	site->patrol = patrol_start(site);
+	site->pending = pending_open(site);
 	consumers_open(site);
 	review_all(site);
 }
@@ -235,6 +239,8 @@ void site_resume(struct site *site)
 
 static bool is_idle(const struct site *site)
 {
+	if (pending_is_asked(site->pending))
+		return false;
 	for (size_t i = 0; i < site->ncertificates; i++)
 		if (consumers_at_work(site->certificates[i]))
 			return false;
@@ -321,6 +327,7 @@ static void alert_of_swap(struct certificate *c)
 
 static void on_certificate_changed(struct certificate *c)
 {
+	pending_review(c);
 	alert_of_swap(c);
 	consumers_review(c);
 	incidents_review(c);

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/pending.h"
 #include "site/consumer.h"
 #include "site/transaction.h"
 #include "swap/record.h"
@@ -24,6 +25,20 @@ static void finish(struct pair *p, enum pair_outcome outcome, const char *text, 
 	p->cb(outcome, text, next, p->data);
 	free(p->why);
 	free(p);
+}
+
+/* A certificate for a key that must not come back is told apart from a pair with some fault. */
+static bool refuse_key(struct pair *p, const struct check_reply *reply)
+{
+	char *next;
+	AUTO_FREE char *text = pending_refusal(p->certificate, &reply->spki, reply->serial, &next);
+	if (!text)
+		return false;
+	audit_write(p->certificate->site->audit, "refused", p->certificate->settings->name,
+		    json_pack("{s[s]}", "findings", "KEY_DENIED"), "%s", text);
+	finish(p, PAIR_REFUSED, text, next);
+	free(next);
+	return true;
 }
 
 /* The findings that block, a line each, and what to do about the first. */
@@ -127,6 +142,7 @@ static void keep_as_standby(struct pair *p, unsigned int number, const struct ch
 	if (store_set_standby(c->folder, number, &fault) < 0)
 		return finish(p, PAIR_REFUSED, fault.text, NULL);
 	certificate_refresh(c);
+	pending_review(c);
 	bool same_key = digest_equal(&reply->spki, &c->live.spki),
 	     same_ca = digest_equal(&reply->issuer_spki, &c->live.issuer_spki);
 	AUTO_FREE char *text = xasprintf(
@@ -146,6 +162,8 @@ static void on_proved(const struct check_reply *reply, unsigned int number, cons
 	struct fault problem = {0};
 	if (!reply)
 		return finish(p, PAIR_REFUSED, fault->text, NULL);
+	if (findings_block(&reply->findings) && refuse_key(p, reply))
+		return;
 	if (findings_block(&reply->findings))
 		return refuse(p, &reply->findings);
 	if (p->number)
@@ -167,18 +185,34 @@ static struct pair *pair_new(struct certificate *c, pair_cb cb, void *data)
 	return p;
 }
 
+/* The key that waits here for this certificate; -1: none. */
+static int open_waiting_key(const struct pair_spec *spec)
+{
+	const struct waiting_key *key =
+		digest_is_zero(&spec->spki) ? NULL : pending_find(spec->certificate, &spec->spki);
+	if (!key || (key->suspect && spec->automatic))
+		return -1;
+	return keyring_open_key(spec->certificate->folder, &spec->spki, NULL);
+}
+
 void pair_start(const struct pair_spec *spec, pair_cb cb, void *data)
 {
 	struct pair *p = pair_new(spec->certificate, cb, data);
 	p->standby = spec->standby;
 	p->why = xstrdup(spec->why);
-	const struct prove_spec prove = {.inputs = spec->inputs,
-					 .ninputs = spec->ninputs,
+	AUTO_CLOSE int key = open_waiting_key(spec);
+	struct prove_input *inputs = xcalloc(spec->ninputs + 1, sizeof *inputs);
+	if (spec->ninputs)
+		memcpy(inputs, spec->inputs, spec->ninputs * sizeof *inputs);
+	inputs[spec->ninputs] = (struct prove_input){.fd = key, .role = CHECK_KEY};
+	const struct prove_spec prove = {.inputs = inputs,
+					 .ninputs = spec->ninputs + (key >= 0),
 					 .leaf = spec->leaf,
 					 .origin = spec->origin,
 					 .older_blocks = spec->automatic,
 					 .accepted = spec->accepted};
 	prove_start(spec->certificate, &prove, on_proved, p);
+	free(inputs);
 }
 
 void pair_swap_generation(struct certificate *c, unsigned int number, pair_cb cb, void *data)

@@ -17,6 +17,7 @@ struct pair_spec {
 	const struct prove_input *inputs;
 	size_t ninputs;
 	struct digest leaf; /* SHA-256 of the leaf's DER */
+	struct digest spki; /* of its key, which may wait for it here (pending.h); zero: the key is among the inputs */
 	bool standby;       /* keep it, do not swap */
 	bool automatic;     /* came by itself: must not be older than what is live */
 	const char *origin;

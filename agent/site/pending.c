@@ -371,15 +371,17 @@ char *pending_refusal(struct certificate *c, const struct digest *spki, const ch
 	if (!denial)
 		return NULL;
 	bool old = digest_equal(spki, &c->live.spki);
-	*ret_next = c->settings->reissue.n
-			    ? xasprintf("have it issued again with a new key: the ACME client must not reuse the old one "
-					"(certbot: --new-key instead of --reuse-key)")
-			    : xasprintf("send the CA the request of the new key (certswapctl csr %s) and have the "
-					"certificate issued again for it",
-					c->settings->name);
-	return xasprintf("KEY_DENIED: this certificate%s%s is for the %s key, which is refused since %s (%s): the CA used "
-			 "the %s again",
-			 serial && *serial ? ", serial " : "", serial ? serial : "",
-			 old ? "old, compromised" : "refused", text_from_time(denial->since, since), denial->reason,
-			 old ? "old request (CSR)" : "request (CSR) of that key");
+	*ret_next =
+		c->settings->reissue.n
+			? xasprintf("have it issued again with a new key: the ACME client must not reuse the old one "
+				    "(certbot: --new-key instead of --reuse-key)")
+			: xasprintf("send the CA the request of the new key (certswapctl csr %s) and have the "
+				    "certificate issued again for it",
+				    c->settings->name);
+	return xasprintf(
+		"KEY_DENIED: this certificate%s%s is for the %s key, which is refused since %s (%s): the CA used "
+		"the %s again",
+		serial && *serial ? ", serial " : "", serial ? serial : "", old ? "old, compromised" : "refused",
+		text_from_time(denial->since, since), denial->reason,
+		old ? "old request (CSR)" : "request (CSR) of that key");
 }

@@ -10,7 +10,7 @@
 
 /* Looks at all certificates, one after the other, and makes what is missing. */
 struct pending *pending_open(struct site *site);
-void pending_close(struct pending *pending); /* no callbacks */
+void pending_close(struct pending *pending);          /* no callbacks */
 bool pending_is_asked(const struct pending *pending); /* somebody waits for a key */
 
 /* The facts about c have changed: what is missing is made, what is live or stands by waits no more. */
@@ -28,8 +28,8 @@ void pending_renew(struct certificate *c, pending_cb cb, void *data);
  * now, neither refused nor suspect. NULL: there is none. */
 const struct keyring *pending_keys(struct certificate *c);
 const struct waiting_key *pending_fit(struct certificate *c);
-const struct waiting_key *pending_find(struct certificate *c, const struct digest *spki);   /* NULL: none */
-struct certificate *pending_owner(const struct site *site, const struct digest *spki);     /* NULL: none */
+const struct waiting_key *pending_find(struct certificate *c, const struct digest *spki); /* NULL: none */
+struct certificate *pending_owner(const struct site *site, const struct digest *spki);    /* NULL: none */
 /* Records that its request was shown, and reads it; *ret is the caller's. 0 or negative errno. */
 int pending_show(struct certificate *c, const struct digest *spki, char **ret, struct fault *fault);
 json_t *pending_json(struct certificate *c); /* for `status` */

@@ -65,10 +65,15 @@ void request_finish(struct request *r, int exit, const char *message, const char
 	request_free(r);
 }
 
+void request_finish_result(struct request *r, const char *message, json_t *result)
+{
+	answer_with(r, 0, message, NULL, result);
+	request_free(r);
+}
+
 void request_finish_with(struct request *r, json_t *result)
 {
-	answer_with(r, 0, "", NULL, result);
-	request_free(r);
+	request_finish_result(r, "", result);
 }
 
 static void on_timeout(void *data)

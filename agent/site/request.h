@@ -35,6 +35,7 @@ void request_wait(struct request *r);
 void request_answer(struct request *r, int exit, const char *message, const char *next);
 /* The final answer, and the end of the request. */
 void request_finish(struct request *r, int exit, const char *message, const char *next);
-void request_finish_with(struct request *r, json_t *result); /* takes over result */
+void request_finish_with(struct request *r, json_t *result);                        /* takes over result */
+void request_finish_result(struct request *r, const char *message, json_t *result); /* the same, with a text */
 void request_free(struct request *r);
 #endif

@@ -21,6 +21,7 @@ struct incident;
 struct intake_set;
 struct neighbours;
 struct patrol;
+struct pending;
 struct transaction;
 struct watched;
 
@@ -57,6 +58,7 @@ struct site {
 	struct dropbox *dropbox;
 	struct watched *watched;
 	struct patrol *patrol;
+	struct pending *pending; /* emergency keys being made */
 	struct neighbours *neighbours;
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;

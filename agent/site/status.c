@@ -7,6 +7,7 @@
 #include "site/consumer.h"
 #include "site/dropbox.h"
 #include "site/incident.h"
+#include "site/pending.h"
 #include "site/transaction.h"
 #include "swap/record.h"
 
@@ -89,17 +90,17 @@ static json_t *incident_part(const struct certificate *c)
 	return i ? incident_json(i, false) : json_null();
 }
 
-static json_t *certificate_json(const struct certificate *c)
+static json_t *certificate_json(struct certificate *c)
 {
 	struct words unverified = {0};
 	transaction_unverified(c, &unverified);
 	consumers_unverified(c, &unverified);
-	json_t *o = json_pack("{ss, ss, ss, so, so, s{ss, ss}, s[], so, so, s[], so, so}", "name", c->settings->name,
+	json_t *o = json_pack("{ss, ss, ss, so, so, s{ss, ss}, s[], so, so, so, so, so}", "name", c->settings->name,
 			      "state", state_of(c), "manage", c->settings->manage == MANAGE_SWAP ? "swap" : "observe",
 			      "live", live_json(&c->live), "served", served_json(c), "revocation", "status", "none",
 			      "source", "", "issuers", "standby", standby_json(c), "unverified",
-			      record_from_words(&unverified), "pending", "incident", incident_part(c), "last_swap",
-			      last_swap_json(c));
+			      record_from_words(&unverified), "pending", pending_json(c), "incident", incident_part(c),
+			      "last_swap", last_swap_json(c));
 	words_done(&unverified);
 	json_object_set_new(o, "consumers", consumers_json(c));
 	if (c->trouble)
@@ -114,7 +115,7 @@ json_t *status_json(const struct site *site, const char *only)
 	char now[32];
 	json_t *list = json_array();
 	for (size_t i = 0; i < site->ncertificates; i++) {
-		const struct certificate *c = site->certificates[i];
+		struct certificate *c = site->certificates[i];
 		if (!only || strcmp(only, c->settings->name) == 0)
 			json_array_append_new(list, certificate_json(c));
 	}

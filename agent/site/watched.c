@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/dropbox.h"
+#include "site/pending.h"
 #include "site/intake.h"
 
 #define FILES_MAX      INTAKE_FILES_AT_ONCE
@@ -111,6 +112,13 @@ static bool has_key(const struct identify_reply *reply, const struct digest *spk
 	return false;
 }
 
+/* Does a key of ours wait for it? */
+static bool waits(struct certificate *c, const struct digest *spki)
+{
+	const struct waiting_key *key = pending_find(c, spki);
+	return key && !key->suspect;
+}
+
 /* Does a generation here hold it? Then it is live, stands by, or was live before: what was replaced or rolled back is
  * not taken again from a folder where it was left lying. */
 static bool is_known(const struct certificate *c, const struct digest *leaf)
@@ -145,14 +153,14 @@ static int fit_of(const struct certificate *c, const struct object *leaf)
 
 /* The leaf with its key that fits best, of these the newest, that is not known here and was not refused before; NULL:
  * nothing to do (yet). */
-static const struct object *choose(const struct folder *f, const struct identify_reply *reply)
+static const struct object *choose(struct folder *f, const struct identify_reply *reply)
 {
-	const struct certificate *c = f->certificate;
+	struct certificate *c = f->certificate;
 	const struct object *best = NULL;
 	int best_fit = 0;
 	for (size_t i = 0; i < reply->n; i++) {
 		const struct object *o = &reply->v[i];
-		if (o->kind != OBJECT_LEAF || !has_key(reply, &o->spki) ||
+		if (o->kind != OBJECT_LEAF || (!has_key(reply, &o->spki) && !waits(f->certificate, &o->spki)) ||
 		    (c->live.number && o->not_before < c->live.not_before))
 			continue;
 		int fit = fit_of(c, o);
@@ -202,6 +210,7 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 				       .inputs = inputs,
 				       .ninputs = inputs_of(f, reply, leaf, inputs),
 				       .leaf = leaf->sha256,
+				       .spki = leaf->spki,
 				       .automatic = true,
 				       .origin = "watch"};
 	pair_start(&spec, on_pair, f);

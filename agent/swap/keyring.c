@@ -115,10 +115,10 @@ int keyring_begin(int folder, int ret_fds[KEYRING_FILES], struct fault *fault)
 static int save(int folder, const struct waiting_key *key, struct fault *fault)
 {
 	json_t *names = record_from_words(&key->names);
-	json_t *record = names ? json_pack("{so, ss, so, sb, sb}", "since", record_from_time(key->since), "key_type",
-					   key->key_type, "names", names, "printed", key->printed, "suspect",
-					   key->suspect)
-			       : NULL;
+	json_t *record =
+		names ? json_pack("{so, ss, so, sb, sb}", "since", record_from_time(key->since), "key_type",
+				  key->key_type, "names", names, "printed", key->printed, "suspect", key->suspect)
+		      : NULL;
 	int r = record ? record_save(folder, "key.json", record, fault)
 		       : fault_set(fault, -EINVAL, "a name in the request is not UTF-8");
 	json_decref(record);

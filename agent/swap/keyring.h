@@ -36,7 +36,8 @@ void keyring_drop(struct keyring *k, size_t at);                    /* in memory
 int keyring_begin(int folder, int ret_fds[KEYRING_FILES], struct fault *fault);
 /* They are written: from here on the key is kept. Durable. */
 int keyring_seal(int folder, const int fds[KEYRING_FILES], const struct waiting_key *key, struct fault *fault);
-int keyring_mark(int folder, const struct waiting_key *key, struct fault *fault); /* saves printed and suspect; durable */
+int keyring_mark(int folder, const struct waiting_key *key,
+		 struct fault *fault); /* saves printed and suspect; durable */
 int keyring_remove(int folder, const struct digest *spki, struct fault *fault);
 int keyring_open_key(int folder, const struct digest *spki, struct fault *fault); /* a descriptor, for a worker */
 int keyring_read_request(int folder, const struct digest *spki, char **ret, struct fault *fault);

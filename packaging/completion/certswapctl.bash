@@ -9,7 +9,7 @@ _certswapctl_names() {
 _certswapctl_values() {
 	# what may stand behind an option; $1 program, $2 option, $3 what was typed of it
 	case $2 in
-	--config | -c | --key | --trust | --password-file) mapfile -t COMPREPLY < <(compgen -f -- "$3") ;;
+	--config | -c | --key | --trust | --password-file | --out | -o) mapfile -t COMPREPLY < <(compgen -f -- "$3") ;;
 	--name | -n) mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$3") ;;
 	--case) mapfile -t COMPREPLY < <(compgen -W "a b c d e f g h i j k l m n o p" -- "$3") ;;
 	--scope) mapfile -t COMPREPLY < <(compgen -W "key host" -- "$3") ;;
@@ -31,7 +31,7 @@ _certswapctl_operands() {
 			mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$4")
 		fi
 		;;
-	status | notice | swap | rollback | confirm | waive)
+	status | notice | swap | rollback | confirm | csr | waive)
 		mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$4")
 		;;
 	help) mapfile -t COMPREPLY < <(compgen -W "$("$1" help --words 2>/dev/null | cut -d' ' -f1 | sort -u)" -- "$4") ;;

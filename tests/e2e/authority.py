@@ -161,10 +161,26 @@ class Authority:
         now = datetime.datetime.now(datetime.timezone.utc)
         begin = now + datetime.timedelta(hours=-1 if starts is None else starts,
                                          seconds=self._issued if starts is None else 0)
-        form = "%Y%m%d%H%M%SZ"
         run("openssl", "req", "-new", "-key", str(folder / "key.pem"), "-subj", f"/CN={names[0]}",
             "-addext", "subjectAltName=" + ",".join("DNS:" + name for name in names),
             "-config", self._config, "-out", str(folder / "request.pem"))
+        return self._sign(folder, begin, days, key)
+
+    def sign(self, request, names, days=90):
+        """A certificate for somebody's request (CSR): a pair without its key. The names are those in the request."""
+        self._issued += 1
+        folder = self.folder / f"pair-{self._issued:02d}"
+        folder.mkdir()
+        (folder / "request.pem").write_text(pathlib.Path(request).read_text())
+        begin = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=-1, seconds=self._issued)
+        pair = self._sign(folder, begin, days, "")
+        said = run("openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", str(folder / "cert.pem")).stdout
+        if not all("DNS:" + name in said for name in names):
+            raise AssertionError(f"the request is not for {names}: {said}")
+        return pair
+
+    def _sign(self, folder, begin, days, key):
+        form = "%Y%m%d%H%M%SZ"
         run("openssl", "ca", "-batch", "-notext", "-config", self._config, "-extensions", "x_leaf",
             "-startdate", begin.strftime(form), "-enddate", (begin + datetime.timedelta(days=days)).strftime(form),
             "-in", str(folder / "request.pem"), "-out", str(folder / "cert.pem"))

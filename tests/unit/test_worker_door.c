@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,9 +12,11 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "pki/key.h"
 #include "test_worker_help.h"
 #include "wire/check.h"
 #include "wire/identify.h"
+#include "wire/keygen.h"
 
 /* A file in memory with certificate, key, or both. */
 static int pem_file(const struct pair *pair, bool cert, bool key)
@@ -88,6 +91,76 @@ Test(worker_door, check_is_answered_and_written_out, .timeout = 20)
 	check_and_write("RSA");
 }
 
+/* A key and its request come out; the names, addresses and the subject of the certificate are in the request. */
+static void make_key(const char *type, int bits)
+{
+	int fds[KEYGEN_OUTPUTS] = {memfd_create("key", MFD_CLOEXEC), memfd_create("csr", MFD_CLOEXEC)};
+	struct keygen_request request = {.key_type = (char *)(uintptr_t)type};
+	words_add(&request.names, "*.example.test");
+	words_add(&request.names, "192.0.2.1");
+	struct packer p = {0};
+	keygen_request_pack(&p, &request);
+	struct message m;
+	cr_assert(help_job("keygen", -1, MESSAGE_KEYGEN, &p, fds, KEYGEN_OUTPUTS, &m) == 0);
+	struct keygen_reply reply;
+	cr_assert(keygen_reply_unpack(&m.body, &reply) == 0);
+	cr_assert_str_empty(reply.problem);
+	FILE *key_file = fdopen(fds[KEYGEN_OUT_KEY], "r"), *csr_file = fdopen(fds[KEYGEN_OUT_REQUEST], "r");
+	rewind(key_file);
+	rewind(csr_file);
+	EVP_PKEY *key = PEM_read_PrivateKey(key_file, NULL, NULL, NULL);
+	X509_REQ *csr = PEM_read_X509_REQ(csr_file, NULL, NULL, NULL);
+	cr_assert(key && csr);
+	cr_assert(EVP_PKEY_get_bits(key) == bits);
+	cr_assert(X509_REQ_verify(csr, key) == 1);
+	struct digest spki = key_spki(key);
+	cr_assert(digest_equal(&spki, &reply.spki));
+	STACK_OF(X509_EXTENSION) *extensions = X509_REQ_get_extensions(csr);
+	GENERAL_NAMES *names = X509V3_get_d2i(extensions, NID_subject_alt_name, NULL, NULL);
+	cr_assert(sk_GENERAL_NAME_num(names) == 2);
+	cr_assert(sk_GENERAL_NAME_value(names, 0)->type == GEN_DNS);
+	cr_assert(sk_GENERAL_NAME_value(names, 1)->type == GEN_IPADD);
+	GENERAL_NAMES_free(names);
+	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+	X509_REQ_free(csr);
+	EVP_PKEY_free(key);
+	fclose(key_file);
+	fclose(csr_file);
+	keygen_reply_done(&reply);
+	message_done(&m);
+	packer_done(&p);
+	words_done(&request.names);
+}
+
+Test(worker_door, keygen_makes_a_key_and_its_request, .timeout = 60)
+{
+	make_key("ecdsa-p256", 256);
+	make_key("ecdsa-p384", 384);
+	make_key("rsa-2048", 2048);
+}
+
+Test(worker_door, keygen_says_what_it_can_not_make, .timeout = 20)
+{
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC), fds[KEYGEN_OUTPUTS] = {full, full};
+	for (int round = 0; round < 2; round++) {
+		struct keygen_request request = {.key_type = (char *)(uintptr_t)(round ? "ecdsa-p256" : "dsa-1024")};
+		words_add(&request.names, "example.test");
+		struct packer p = {0};
+		keygen_request_pack(&p, &request);
+		struct message m;
+		struct keygen_reply reply;
+		cr_assert(help_job("keygen", -1, MESSAGE_KEYGEN, &p, fds, KEYGEN_OUTPUTS, &m) == 0);
+		cr_assert(keygen_reply_unpack(&m.body, &reply) == 0);
+		cr_assert(digest_is_zero(&reply.spki));
+		cr_assert(strstr(reply.problem, round ? "disk" : "dsa-1024"), "%s", reply.problem);
+		keygen_reply_done(&reply);
+		message_done(&m);
+		packer_done(&p);
+		words_done(&request.names);
+	}
+	close(full);
+}
+
 Test(worker_door, a_spare_one_that_is_not_needed_leaves, .timeout = 20)
 {
 	struct message m;
@@ -100,8 +173,9 @@ Test(worker_door, what_is_no_request_ends_it, .timeout = 20)
 	static const struct {
 		const char *role;
 		uint8_t kind;
-	} wrong[] = {{"check", MESSAGE_PROBE},    {"probe", MESSAGE_CHECK}, {"probe", MESSAGE_PROBE},
-		     {"check", MESSAGE_IDENTIFY}, {"check", MESSAGE_CHECK}, {"check", 99}};
+	} wrong[] = {{"check", MESSAGE_PROBE},    {"probe", MESSAGE_CHECK},   {"probe", MESSAGE_PROBE},
+		     {"check", MESSAGE_IDENTIFY}, {"check", MESSAGE_CHECK},   {"check", 99},
+		     {"keygen", MESSAGE_CHECK},   {"keygen", MESSAGE_KEYGEN}, {"check", MESSAGE_KEYGEN}};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		struct packer p = {0};
 		pack_string(&p, "nonsense");
