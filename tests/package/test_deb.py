@@ -20,6 +20,24 @@ def package(source, out):
     return next(out.glob("certswap_*.deb"))
 
 
+def hardened(built, folder, report):
+    """Every program has all that DEB_BUILD_MAINT_OPTIONS asks for."""
+    subprocess.run(["dpkg-deb", "-x", built, folder], check=True)
+    for path in sorted(folder.glob("usr/*bin/*")) + sorted(folder.glob("usr/libexec/certswap/certswap-*")):
+        said = subprocess.run(["readelf", "-hldW", "--dyn-syms", path], capture_output=True, text=True, check=True).stdout
+        wanted = {"PIE": "DYN (Position-Independent Executable", "relro": "GNU_RELRO", "bind now": "BIND_NOW",
+                  "stack protector": "__stack_chk_fail", "fortify": "_chk@"}
+        missing = [what for what, sign in wanted.items() if sign not in said]
+        stack = [line for line in said.splitlines() if "GNU_STACK" in line]
+        if not stack or "RWE" in stack[0]:
+            missing.append("no executable stack")
+        report.be(f"{path.name} is hardened", not missing, ", ".join(missing))
+    profile = subprocess.run(["apparmor_parser", "-QK", folder / "etc/apparmor.d/usr.sbin.certswapd"], capture_output=True,
+                             text=True, check=False)
+    report.be("the AppArmor profile compiles", profile.returncode == 0, profile.stderr)
+    shutil.rmtree(folder)
+
+
 def unit(report):
     report.works("certswapd is active", "systemctl", "is-active", "certswapd")
     report.works("it is enabled", "systemctl", "is-enabled", "certswapd")
@@ -65,6 +83,29 @@ def upgrade(machine, report):
     report.prints("an edited configuration is kept", "shop.example.test", "cat", "/etc/certswap/certswap.conf")
 
 
+def upgrade_in_swap(story, machine, report):
+    """Apache's parent stands still, so the swap can't end before the package is upgraded."""
+    before = story.parents()
+    pair, files = story.pair()
+    machine.run("kill", "-STOP", before[1])
+    report.works("a swap begins", "certswapctl", "submit", "--no-wait", *files)
+    report.works("it is under way", "timeout", "30", "sh", "-c",
+                 "until grep -qs VERIFYING /var/lib/certswap/journal/*; do :; done")
+    report.works("upgrade in the middle of it", "dpkg", "-i", "/opt/certswap.deb")
+    machine.run("kill", "-CONT", before[1])
+    report.works("the new daemon ends it", "timeout", "60", "sh", "-c",
+                 """until certswapctl status --json | grep -q '"state": "ok"'; do :; done""")
+    story.served(pair, "after the upgrade")
+    report.be("web servers were not restarted", story.parents() == before)
+
+
+def distribution(source, machine, report):
+    """The test that a distribution runs, as it stands in the package."""
+    shutil.copy(source / "packaging/deb/tests/first-certificate", pathlib.Path(machine.tree) / "opt")
+    report.prints("autopkgtest", "visitors see serial 1002", "/opt/first-certificate")
+    machine.run("rm", "/etc/nginx/conf.d/autopkgtest.conf")
+
+
 def purge(machine, report):
     """A key that a configuration names is left, and it is said; where none does, nothing is left."""
     status, output = machine.run("dpkg", "-P", "certswap")
@@ -81,7 +122,7 @@ def purge(machine, report):
 
 
 def main():
-    need("debootstrap", "systemd-nspawn", "nsenter", "dpkg-buildpackage", "dh", "lintian", "openssl")
+    need("debootstrap", "systemd-nspawn", "nsenter", "dpkg-buildpackage", "dh", "lintian", "openssl", "dh_apparmor", "apparmor_parser", "readelf")
     source = pathlib.Path(sys.argv[1])
     folder = source / "build/package"
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,10 +137,14 @@ def main():
         report.be("lintian", lint.returncode == 0, lint.stdout + lint.stderr)
         report.works("install", "dpkg", "-i", "/opt/certswap.deb")
         unit(report)
-        Story(machine, report).tell()
+        hardened(built, folder / "unpacked", report)
+        story = Story(machine, report)
+        story.tell()
         outside(machine, report)
         watchdog(machine, report)
         upgrade(machine, report)
+        upgrade_in_swap(story, machine, report)
+        distribution(source, machine, report)
         purge(machine, report)
     report.be("a second build gives the same bytes", same)
     shutil.rmtree(tree)

@@ -29,6 +29,7 @@ def main():
         lint = subprocess.run(["rpmlint", "-c", source / "packaging/rpm/rpmlint.toml", *built.parent.glob("*.rpm")],
                               capture_output=True, text=True, check=False)
         report.be("rpmlint", " 0 errors, 0 warnings" in lint.stdout, lint.stdout + lint.stderr)
+        report.be("the SELinux policy module was compiled", any(built.parent.glob("certswap-selinux-*.rpm")), "no certswap-selinux")
         report.works("install", *rpm, "-i", "/opt/certswap.rpm")
         report.works("the preset enables it", "systemctl", "is-enabled", "certswapd")
         report.works("start", "systemctl", "start", "certswapd")
