@@ -32,8 +32,11 @@ first_of() {
 # is_binary PID: 0 the process is $BINARY, 1 it is not or has ended, 75 this user may not know
 is_binary() {
 	# the state stands behind the last ')': the name of a program may hold anything
-	state=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) || return 1
+	state=''
+	{ while read -r line; do state=${line##*) }; done <"/proc/$1/stat"; } 2>/dev/null || return 1
 	case $state in '' | [ZX]*) return 1 ;; esac
+	# shellcheck disable=SC3013 # the shells that lack -ef go on below
+	[ "/proc/$1/exe" -ef "$BINARY" ] 2>/dev/null && return 0
 	wanted=$(readlink -f "$BINARY") || wanted=$BINARY
 	if exe=$(readlink "/proc/$1/exe" 2>/dev/null); then
 		exe=${exe% (deleted)} # replaced by an upgrade; still the one that serves

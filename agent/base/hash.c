@@ -1,11 +1,7 @@
 #include "base/hash.h"
 
-#include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "base/text.h"
 
 struct digest hash_bytes(const void *bytes, size_t len)
 {
@@ -16,40 +12,8 @@ struct digest hash_bytes(const void *bytes, size_t len)
 	return d;
 }
 
-bool digest_equal(const struct digest *a, const struct digest *b)
-{
-	return memcmp(a->b, b->b, sizeof a->b) == 0;
-}
-
-bool digest_is_zero(const struct digest *d)
-{
-	static const struct digest zero;
-	return digest_equal(d, &zero);
-}
-
-const char *digest_text(const struct digest *d, char *buf)
-{
-	text_hex(d->b, sizeof d->b, buf);
-	return buf;
-}
-
 const char *digest_base64(const struct digest *d, char *buf)
 {
 	EVP_EncodeBlock((unsigned char *)buf, d->b, sizeof d->b);
 	return buf;
-}
-
-int digest_parse(const char *s, struct digest *ret)
-{
-	char hex[DIGEST_HEX];
-	size_t n = 0;
-	for (; *s; s++) {
-		if (*s == ':' || *s == ' ')
-			continue;
-		if (n == sizeof hex - 1)
-			return -EINVAL;
-		hex[n++] = *s;
-	}
-	hex[n] = '\0';
-	return text_unhex(hex, ret->b, sizeof ret->b);
 }

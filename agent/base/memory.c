@@ -1,6 +1,5 @@
 #include "base/memory.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +69,7 @@ void free_secret(void *p, size_t size)
 {
 	if (!p)
 		return;
-	OPENSSL_cleanse(p, size);
+	explicit_bzero(p, size);
 	free(p);
 }
 

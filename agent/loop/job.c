@@ -18,6 +18,9 @@
 #define LINGER_MS 2000 /* a worker that has answered ends by itself; after this it is killed */
 #define ENDING_MS 500  /* the same for one that closed its socket without an answer */
 
+/* What a swap asks for, in this order: what the files hold, the proof, the baseline, the look at the wire. */
+static const char *const spare_roles[] = {"check", "check", "probe", "probe"};
+
 struct job {
 	struct jobs *jobs;
 	struct job *next, **link; /* among all */
@@ -45,7 +48,7 @@ struct worker {
 	struct poller *poller; /* NULL once it has answered or closed its side */
 	int socket;
 	struct timer *linger;
-	struct job *job;        /* NULL: the spare, or one that has answered */
+	struct job *job;        /* NULL: a spare, or one that has answered */
 	struct stat trust;      /* the file that it was given */
 	bool answered, counted; /* counted: in jobs->running */
 };
@@ -53,12 +56,15 @@ struct worker {
 struct jobs {
 	struct loop *loop;
 	char *worker_path, *trust, *user;
-	bool require_sandbox, want_spare;
+	bool require_sandbox, want_spares;
 	unsigned int at_once, running;
+	size_t nspares;
+	int64_t refill_ms;
 	struct job *all;
 	struct job *first, **last; /* the queue */
-	struct worker *workers, *spare;
-	struct timer *turn; /* looks at the queue soon */
+	struct worker *workers, *spares[ARRAY_SIZE(spare_roles)];
+	struct timer *turn;   /* looks at the queue soon */
+	struct timer *refill; /* starts the spares that are missing, when no job has begun for refill_ms */
 };
 
 static void pump_soon(struct jobs *jobs);
@@ -76,10 +82,20 @@ static void hang_up(struct worker *w)
 	w->socket = -1;
 }
 
+/* The place of a spare; NULL: it is none, or not any more. */
+static struct worker **place_of(const struct worker *w)
+{
+	for (size_t i = 0; i < w->jobs->nspares; i++)
+		if (w->jobs->spares[i] == w)
+			return &w->jobs->spares[i];
+	return NULL;
+}
+
 static void free_worker(struct worker *w)
 {
-	if (w == w->jobs->spare)
-		w->jobs->spare = NULL;
+	struct worker **place = place_of(w);
+	if (place)
+		*place = NULL;
 	if (w->counted)
 		w->jobs->running--;
 	hang_up(w);
@@ -125,26 +141,32 @@ static void listen_to(struct worker *w)
 	w->poller = poller_start(w->jobs->loop, w->socket, worker_talks, w);
 }
 
-static void start_spare(struct jobs *jobs)
+static void start_spares(struct jobs *jobs)
 {
 	struct fault fault = {0};
-	jobs->spare = start_worker(jobs, "check", jobs->trust, true, &fault);
-	if (jobs->spare)
-		listen_to(jobs->spare);
-	else
-		log_warning("worker-spare", "no certswap-worker can be kept ready: %s", fault.text);
+	for (size_t i = 0; i < jobs->nspares; i++) {
+		bool check = strcmp(spare_roles[i], "check") == 0;
+		if (jobs->spares[i])
+			continue;
+		jobs->spares[i] = start_worker(jobs, spare_roles[i], check ? jobs->trust : NULL, check, &fault);
+		if (!jobs->spares[i])
+			return log_warning("worker-spare", "no certswap-worker can be kept ready: %s", fault.text);
+		listen_to(jobs->spares[i]);
+	}
 }
 
-/* The spare, if it fits and its trust file has not been replaced or written since. */
+/* A spare, if one fits and its trust file has not been replaced or written since. */
 static struct worker *take_spare(struct jobs *jobs, const struct job *job)
 {
-	struct worker *w = jobs->spare;
-	if (!w || w->socket < 0 || strcmp(job->role, "check") != 0 || job->trust)
-		return NULL;
-	jobs->spare = NULL;
-	if (launch_same_trust(jobs->trust, &w->trust))
-		return w;
-	free_worker(w);
+	for (size_t i = 0; i < jobs->nspares && !job->trust; i++) {
+		struct worker *w = jobs->spares[i];
+		if (!w || w->socket < 0 || strcmp(job->role, w->role) != 0)
+			continue;
+		jobs->spares[i] = NULL;
+		if (strcmp(w->role, "check") != 0 || launch_same_trust(jobs->trust, &w->trust))
+			return w;
+		free_worker(w);
+	}
 	return NULL;
 }
 
@@ -279,7 +301,7 @@ static void worker_talks(void *data)
 	int r = message_receive(w->socket, &reply);
 	if (r == -EAGAIN)
 		return;
-	if (!w->job) { /* the spare was not asked yet, so whatever it says is wrong */
+	if (!w->job) { /* a spare was not asked yet, so whatever it says is wrong */
 		if (r == 0)
 			message_done(&reply);
 		hang_up(w);
@@ -320,12 +342,12 @@ static void worker_ended(int exit_status, int signal, void *data)
 	bool hung_up = w->socket < 0, answered = false;
 	struct message reply;
 	w->process = NULL;
-	if (w == w->jobs->spare)
+	if (place_of(w))
 		log_warning("worker-spare", "the certswap-worker kept ready has ended (exit status %d, signal %d)",
 			    exit_status, signal);
 	if (job && !hung_up) /* its end may be seen before its answer is */
 		answered = message_receive(w->socket, &reply) == 0;
-	w->jobs->want_spare |= w->answered || answered;
+	w->jobs->want_spares |= w->answered || answered;
 	pump_soon(w->jobs);
 	free_worker(w);
 	if (!job)
@@ -374,6 +396,7 @@ static void begin(struct job *job)
 	close_fds(job);
 	if (!w) {
 		job->timer = timer_start(job->jobs->loop, 0, tell_fault, job);
+		pump_soon(job->jobs); /* the spares may be waited for */
 		return;
 	}
 	w->job = job;
@@ -381,6 +404,18 @@ static void begin(struct job *job)
 	job->jobs->running++;
 	job->worker = w;
 	job->timer = timer_start(job->jobs->loop, job->timeout_ms, time_is_up, job);
+}
+
+/* Starting workers in the middle of a swap would cost the processor time that the swap needs. */
+static void refill(void *data)
+{
+	struct jobs *jobs = data;
+	timer_close(jobs->refill);
+	jobs->refill = NULL;
+	if (jobs->first || (jobs->running && jobs->refill_ms))
+		return; /* the end of a worker asks again */
+	jobs->want_spares = false;
+	start_spares(jobs);
 }
 
 static void pump(void *data)
@@ -393,10 +428,8 @@ static void pump(void *data)
 		unqueue(job);
 		begin(job);
 	}
-	if (jobs->want_spare && !jobs->first && !jobs->spare) {
-		jobs->want_spare = false;
-		start_spare(jobs);
-	}
+	if (jobs->want_spares && !jobs->first && !jobs->refill)
+		jobs->refill = timer_start(jobs->loop, jobs->refill_ms, refill, jobs);
 }
 
 static void pump_soon(struct jobs *jobs)
@@ -433,6 +466,8 @@ struct job *job_start(struct jobs *jobs, const char *role, enum message_kind kin
 	job->data = data;
 	copy_fds(job, fds, nfds);
 	enlist(job);
+	timer_close(jobs->refill);
+	jobs->refill = NULL;
 	if (jobs->first || jobs->running >= jobs->at_once)
 		enqueue(job);
 	else
@@ -465,7 +500,11 @@ struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec)
 	jobs->require_sandbox = spec->require_sandbox;
 	jobs->at_once = spec->at_once ? spec->at_once : 1;
 	jobs->last = &jobs->first;
-	start_spare(jobs);
+	jobs->nspares = spec->spares ? spec->spares : 1;
+	if (jobs->nspares > ARRAY_SIZE(spare_roles))
+		jobs->nspares = ARRAY_SIZE(spare_roles);
+	jobs->refill_ms = spec->refill_ms;
+	start_spares(jobs);
 	return jobs;
 }
 
@@ -478,6 +517,7 @@ void jobs_close(struct jobs *jobs)
 	while (jobs->workers)
 		free_worker(jobs->workers);
 	timer_close(jobs->turn);
+	timer_close(jobs->refill);
 	free(jobs->worker_path);
 	free(jobs->trust);
 	free(jobs->user);

@@ -1,6 +1,6 @@
 /* Jobs for certswap-worker: one process a job, one request, one reply. A worker that is silent, dies, is killed, sends
- * anything unexpected or too long costs its own job only. One spare "check" worker, already sandboxed and with its
- * trust store loaded, may wait. */
+ * anything unexpected or too long costs its own job only. Spare workers, already sandboxed and "check" with its
+ * trust store loaded, wait. */
 #ifndef LOOP_JOB_H
 #define LOOP_JOB_H
 #include <stddef.h>
@@ -17,6 +17,8 @@ struct jobs_spec {
 	const char *trust;       /* PEM file handed to "check" workers as WORKER_TRUST_FD */
 	int require_sandbox;     /* pass --require-sandbox */
 	unsigned int at_once;    /* running workers, at most; more jobs wait in order */
+	unsigned int spares;     /* that wait: "check", "check", "probe", "probe", so many of them; 0: one */
+	int64_t refill_ms;       /* spares that were used are replaced when no job has begun for so long */
 };
 struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec);
 void jobs_close(struct jobs *jobs); /* kills what runs; no callbacks */

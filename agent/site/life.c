@@ -30,7 +30,9 @@
 
 #define STATE_VERSION  1
 #define RELOAD_LOOK_MS 250
-#define WORKERS        16 /* most of them wait for the wire */
+#define WORKERS        16   /* most of them wait for the wire */
+#define SPARES         4    /* what one swap asks for */
+#define REFILL_MS      1000 /* not while the swap needs the processor */
 
 /* ---- the state folder ---- */
 
@@ -193,7 +195,9 @@ static int build(struct site *site, struct fault *fault)
 				       .user = s->worker_user,
 				       .trust = s->trust,
 				       .require_sandbox = s->sandbox == SANDBOX_REQUIRE,
-				       .at_once = WORKERS};
+				       .at_once = WORKERS,
+				       .spares = SPARES,
+				       .refill_ms = REFILL_MS};
 	warn_of_unused(s);
 	site->watcher = watcher_new(site->loop, fault);
 	site->jobs = site->watcher ? jobs_new(site->loop, &jobs) : NULL;

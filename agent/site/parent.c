@@ -4,16 +4,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/files.h"
 #include "base/memory.h"
 
-#define TCP_LISTEN 0x0a /* the state column of /proc/net/tcp */
+#define DIAG_BYTES 32768 /* of one answer of the kernel: it sends no more at once */
 
 pid_t parent_pid(const struct server_settings *server)
 {
@@ -57,6 +62,82 @@ static size_t socket_inodes(pid_t pid, unsigned long **ret)
 	return n;
 }
 
+static bool contains(const unsigned long *inodes, size_t n, unsigned long inode)
+{
+	for (size_t i = 0; i < n; i++)
+		if (inodes[i] == inode)
+			return true;
+	return false;
+}
+
+static void add_listener(struct listeners *ret, const struct listener *l)
+{
+	ret->v = xrealloc(ret->v, (ret->n + 1) * sizeof *ret->v);
+	ret->v[ret->n++] = *l;
+}
+
+/* ---- the kernel's list of listening sockets (sock_diag(7)): a busy server's thousands of connections are not in it
+ * ----
+ */
+
+static int diag_ask(int socket, uint8_t family)
+{
+	const struct {
+		struct nlmsghdr header;
+		struct inet_diag_req_v2 body;
+	} request = {.header = {.nlmsg_len = sizeof request,
+				.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+				.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		     .body = {.sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1U << TCP_LISTEN}};
+	return send(socket, &request, sizeof request, 0) == (ssize_t)sizeof request ? 0 : -errno;
+}
+
+static void diag_add(const struct inet_diag_msg *m, const unsigned long *inodes, size_t n, struct listeners *ret)
+{
+	struct listener l = {.family = m->idiag_family, .port = ntohs(m->id.idiag_sport)};
+	memcpy(l.address, m->id.idiag_src, l.family == AF_INET6 ? 16 : 4);
+	if (contains(inodes, n, m->idiag_inode))
+		add_listener(ret, &l);
+}
+
+/* 1: the list is whole; 0: more comes; or negative errno. */
+static int diag_read(int socket, const unsigned long *inodes, size_t n, struct listeners *ret)
+{
+	union {
+		struct nlmsghdr header;
+		uint8_t bytes[DIAG_BYTES];
+	} *answer = xmalloc(sizeof *answer);
+	ssize_t got = recv(socket, answer, sizeof *answer, 0);
+	int r = got < 0 ? -errno : 0;
+	unsigned int left = got > 0 ? (unsigned int)got : 0;
+	for (const struct nlmsghdr *h = &answer->header; r == 0 && NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		if (h->nlmsg_type == NLMSG_DONE)
+			r = 1;
+		else if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+			 h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
+			r = -EOPNOTSUPP;
+		else
+			diag_add(NLMSG_DATA(h), inodes, n, ret);
+	}
+	free(answer);
+	return r;
+}
+
+static int diag_listeners(const unsigned long *inodes, size_t n, struct listeners *ret)
+{
+	AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	int r = fd < 0 ? -errno : 1;
+	for (size_t i = 0; i < ARRAY_SIZE(families) && r == 1; i++) {
+		r = diag_ask(fd, families[i]);
+		while (r == 0)
+			r = diag_read(fd, inodes, n, ret);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* ---- the same from /proc/net/tcp, for a kernel without sock_diag ---- */
+
 /* "0100007F:01BB": 32-bit words in the host's order. */
 static bool parse_local(const char *hex, struct listener *ret)
 {
@@ -75,14 +156,6 @@ static bool parse_local(const char *hex, struct listener *ret)
 	return true;
 }
 
-static bool contains(const unsigned long *inodes, size_t n, unsigned long inode)
-{
-	for (size_t i = 0; i < n; i++)
-		if (inodes[i] == inode)
-			return true;
-	return false;
-}
-
 static void read_table(const char *path, const unsigned long *inodes, size_t n, struct listeners *ret)
 {
 	char line[512], local[64];
@@ -91,11 +164,9 @@ static void read_table(const char *path, const unsigned long *inodes, size_t n, 
 		unsigned int state;
 		unsigned long inode;
 		struct listener l;
-		if (sscanf(line, " %*d: %63s %*s %x %*s %*s %*s %*s %*s %lu", local, &state, &inode) != 3 ||
-		    state != TCP_LISTEN || !contains(inodes, n, inode) || !parse_local(local, &l))
-			continue;
-		ret->v = xrealloc(ret->v, (ret->n + 1) * sizeof *ret->v);
-		ret->v[ret->n++] = l;
+		if (sscanf(line, " %*d: %63s %*s %x %*s %*s %*s %*s %*s %lu", local, &state, &inode) == 3 &&
+		    state == TCP_LISTEN && contains(inodes, n, inode) && parse_local(local, &l))
+			add_listener(ret, &l);
 	}
 	if (table)
 		fclose(table);
@@ -109,8 +180,12 @@ void parent_listeners(const struct server_settings *server, struct listeners *re
 	*ret = (struct listeners){0};
 	if (!pid)
 		return;
-	read_table("/proc/net/tcp", inodes, n, ret);
-	read_table("/proc/net/tcp6", inodes, n, ret);
+	if (diag_listeners(inodes, n, ret) < 0) {
+		free(ret->v);
+		*ret = (struct listeners){0};
+		read_table("/proc/net/tcp", inodes, n, ret);
+		read_table("/proc/net/tcp6", inodes, n, ret);
+	}
 	free(inodes);
 }
 
