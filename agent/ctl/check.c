@@ -1,54 +1,15 @@
 /* check: proves a pair without the agent */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "base/clock.h"
-#include "base/files.h"
 #include "base/memory.h"
 #include "ctl/commands.h"
 #include "ctl/inputs.h"
 #include "ctl/print.h"
-#include "ctl/worker.h"
-#include "swap/denied.h"
-
-#define INTERMEDIATES_TAKEN 64
-
-/* Where distributions keep the public roots; a chain that ends in one of them is publicly trusted. */
-static const char *const system_bundles[] = {
-	"/etc/ssl/certs/ca-certificates.crt",
-	"/etc/pki/tls/certs/ca-bundle.crt",
-	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-};
-
-static bool is_system_bundle(const char *path)
-{
-	struct stat ours, theirs;
-	if (stat(path, &ours) < 0)
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(system_bundles); i++)
-		if (stat(system_bundles[i], &theirs) == 0 && ours.st_dev == theirs.st_dev &&
-		    ours.st_ino == theirs.st_ino)
-			return true;
-	return false;
-}
-
-static const char *find_trust(const struct ctl *ctl, const struct args *a)
-{
-	if (args_has(a, OPTION_TRUST))
-		return args_value(a, OPTION_TRUST);
-	if (ctl->settings)
-		return ctl->settings->trust;
-	for (size_t i = 0; i < ARRAY_SIZE(system_bundles); i++)
-		if (access(system_bundles[i], R_OK) == 0)
-			return system_bundles[i];
-	return system_bundles[0]; /* the worker's complaint names it */
-}
+#include "ctl/prove.h"
 
 static int parse_profile(struct ctl *ctl, const char *s, enum check_profile *ret)
 {
@@ -64,96 +25,14 @@ static int parse_profile(struct ctl *ctl, const char *s, enum check_profile *ret
 	return s ? ctl_usage(ctl, "--profile is auto, public or private") : CTL_DONE;
 }
 
-/* Descriptors of one request with their roles. Those of the inputs are borrowed. */
-struct load {
-	int fds[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN];
-	uint8_t roles[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN];
-	size_t n, borrowed;
-};
-
-static void load_inputs(struct load *load, const struct inputs *in)
-{
-	for (size_t i = 0; i < in->n; i++) {
-		load->fds[load->n] = in->fds[i];
-		load->roles[load->n++] = CHECK_SUBMITTED;
-	}
-	if (in->passwords >= 0) {
-		load->fds[load->n] = in->passwords;
-		load->roles[load->n++] = CHECK_PASSWORD;
-	}
-	load->borrowed = load->n;
-}
-
-/* The agent completes chains from this folder; without the right to read it the chain must be whole. */
-static void load_intermediates(struct load *load, const char *path)
-{
-	struct words names = {0};
-	struct stat st;
-	AUTO_CLOSE int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (folder < 0 || files_list(folder, false, &names, NULL) < 0)
-		return;
-	for (size_t i = 0; i < names.n && i < INTERMEDIATES_TAKEN; i++) {
-		int fd = openat(folder, names.v[i], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-			close(fd);
-			continue;
-		}
-		load->fds[load->n] = fd;
-		load->roles[load->n++] = CHECK_INTERMEDIATE;
-	}
-	words_done(&names);
-}
-
-static void load_done(struct load *load)
-{
-	for (size_t i = load->borrowed; i < load->n; i++)
-		close(load->fds[i]);
-}
-
-/* The refused keys; *ret_read: false where they could not be looked at. */
-static struct denied read_denied(struct ctl *ctl, bool *ret_read)
-{
-	struct denied denied = {0};
-	const char *state = ctl->settings ? ctl->settings->state_dir : CTL_DEFAULT_STATE;
-	AUTO_CLOSE int folder = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct fault fault = {0};
-	*ret_read = folder >= 0 ? denied_load(folder, &denied, &fault) == 0 : errno == ENOENT;
-	return denied;
-}
-
-struct outcome {
-	struct check_reply reply;
-	bool denied_read;
-};
-
 static int prove(struct ctl *ctl, const struct args *a, const struct inputs *in, enum check_profile profile,
 		 struct outcome *ret)
 {
-	struct load load = {0};
 	struct fault fault = {0};
-	const char *trust = find_trust(ctl, a);
-	load_inputs(&load, in);
-	load_intermediates(&load, ctl->settings ? ctl->settings->intermediates : "/etc/certswap/intermediates");
-	struct denied denied = read_denied(ctl, &ret->denied_read);
-	struct digest *digests = xcalloc(denied.n, sizeof *digests);
-	for (size_t i = 0; i < denied.n; i++)
-		digests[i] = denied.v[i].digest;
-	const struct check_request request = {.roles = load.roles,
-					      .files = load.n,
-					      .names = a->values[OPTION_DNS],
-					      .profile = profile,
-					      .system_trust = is_system_bundle(trust),
-					      .denied = digests,
-					      .ndenied = denied.n};
-	int r = worker_check_pair(ctl, &request, load.fds, trust, &ret->reply, &fault);
-	if (r < 0)
-		ctl_say(ctl, "%s", fault.text);
-	free(digests);
-	denied_done(&denied);
-	load_done(&load);
-	return r < 0 ? CTL_FAILED : CTL_DONE;
+	if (prove_pair(ctl, in, &a->values[OPTION_DNS], profile, args_value(a, OPTION_TRUST), ret, &fault) == 0)
+		return CTL_DONE;
+	ctl_say(ctl, "%s", fault.text);
+	return CTL_FAILED;
 }
 
 static void print_certificate(struct ctl *ctl, const struct check_reply *r)

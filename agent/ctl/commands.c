@@ -62,6 +62,14 @@ const struct command command_table[] = {
 	 "What has this key and is no longer needed is then removed.", command_deny_confirm},
 	{"deny remove", "SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON), "Allows a key again; needs --why", NULL,
 	 command_deny_remove},
+	{"discover", "", 0, 0, OPTION_BIT(TRUST) | OPTION_BIT(JSON),
+	 "Finds which certificates the web servers of this host serve, and what is wrong with them",
+	 "Reads the configuration of each nginx and Apache that runs, or is installed, proves each pair as `check` "
+	 "does,\n"
+	 "and names what else on this host reads its files. It needs no agent and changes nothing. Run it as root: "
+	 "keys\n"
+	 "can't be looked at otherwise.",
+	 command_discover},
 	{"log", "", 0, 0, OPTION_BIT(FOLLOW) | OPTION_BIT(VERIFY) | OPTION_BIT(JSON),
 	 "Prints the audit log, or checks its chain of hashes",
 	 "Each line holds the SHA-256 of the line before. --verify names the first line that does not fit (exit "

@@ -6,10 +6,10 @@
 #include "base/memory.h"
 #include "webconf/apache.h"
 
-static const char *find_define(const struct apache *a, const char *name, size_t len)
+static const char *find_value(const struct words *list, const char *name, size_t len)
 {
-	for (size_t i = a->defines.n; i-- > 0;) {
-		const char *one = a->defines.v[i];
+	for (size_t i = list->n; i-- > 0;) {
+		const char *one = list->v[i];
 		if (strncmp(one, name, len) == 0 && (one[len] == '\0' || one[len] == '='))
 			return one[len] ? one + len + 1 : "";
 	}
@@ -67,12 +67,18 @@ static char *put_parameters(const struct walk *walk, const char *s)
 	return text.s ? text.s : xstrdup("");
 }
 
+static const char *variable(const struct apache *a, const char *name, size_t len)
+{
+	const char *defined = find_value(&a->defines, name, len);
+	return defined ? defined : find_value(&a->r->facts->environment, name, len);
+}
+
 static char *put_variables(const struct apache *a, const char *s, char **ret_unknown)
 {
 	struct text text = {0};
 	while (*s) {
 		const char *end = s[0] == '$' && s[1] == '{' ? strchr(s, '}') : NULL;
-		const char *value = end ? find_define(a, s + 2, (size_t)(end - s - 2)) : NULL;
+		const char *value = end ? variable(a, s + 2, (size_t)(end - s - 2)) : NULL;
 		if (end && !value && !*ret_unknown)
 			*ret_unknown = xstrndup(s, (size_t)(end - s + 1));
 		if (value) {
@@ -126,12 +132,17 @@ static bool is_loaded(const struct apache *a, const char *name)
 					       "log_config_module", "logio_module", "version_module", "unixd_module"};
 	const struct words *known = &a->r->facts->modules;
 	AUTO_FREE char *module = module_of(name);
-	if (known->n)
-		return words_has(known, module) || words_has(&a->modules, module);
-	for (size_t i = 0; i < ARRAY_SIZE(built_in); i++)
+	if (words_has(&a->modules, module))
+		return true;
+	for (size_t i = 0; i < known->n; i++) {
+		AUTO_FREE char *one = module_of(known->v[i]);
+		if (strcmp(one, module) == 0)
+			return true;
+	}
+	for (size_t i = 0; known->n == 0 && i < ARRAY_SIZE(built_in); i++)
 		if (strcmp(built_in[i], module) == 0)
 			return true;
-	return words_has(&a->modules, module);
+	return false;
 }
 
 static int compare_versions(const char *a, const char *b)
@@ -184,7 +195,7 @@ bool apache_condition(const struct walk *walk, const struct node *node, bool *re
 	bool not = *what == '!';
 	*ret_known = true;
 	if (strcasecmp(name, "IfDefine") == 0)
-		holds = (find_define(walk->a, what + not, strlen(what + not )) != NULL) != not ;
+		holds = (find_value(&walk->a->defines, what + not, strlen(what + not )) != NULL) != not ;
 	else if (strcasecmp(name, "IfModule") == 0)
 		holds = is_loaded(walk->a, what + not ) != not ;
 	else if (strcasecmp(name, "IfFile") == 0)

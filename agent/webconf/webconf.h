@@ -33,8 +33,9 @@ struct webconf_source {
 struct webconf_facts {
 	const char *prefix;  /* ServerRoot that was built in; NULL: none. nginx: paths go from the main file's folder */
 	const char *version; /* "2.4.62"; NULL: not known */
-	struct words defines; /* Apache: "NAME" or "NAME=value", of -D and the environment of the running parent */
-	struct words modules; /* Apache: "ssl_module", those that are built in or loaded; empty: LoadModule tells */
+	struct words defines;     /* Apache: "NAME" or "NAME=value", of -D */
+	struct words environment; /* Apache: "NAME=value", of the running parent, for ${NAME} alone */
+	struct words modules; /* Apache: "mod_so.c" or "so_module", what is built in; empty: what distributions do */
 };
 
 /* Where something stands. Offsets are bytes of the file as it is, from 0. */

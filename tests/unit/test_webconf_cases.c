@@ -1,6 +1,6 @@
 /* tests/discover/KIND-*.conf: a bundle of files each (`nginx -T`'s form); NAME.want beside it says what is to be read
- * out of it. Facts stand in lines before the first file: "# define NAME=value", "# module ssl_module", "# prefix
- * /path". */
+ * out of it. Facts stand in lines before the first file: "# define NAME=value", "# variable NAME=value", "# module
+ * ssl_module", "# prefix /path". */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -80,6 +80,8 @@ static void read_facts(const char *bytes, struct webconf_facts *ret, char **pref
 		AUTO_FREE char *text = xstrndup(line, n);
 		if (strncmp(text, "# define ", 9) == 0)
 			words_add(&ret->defines, text + 9);
+		else if (strncmp(text, "# variable ", 11) == 0)
+			words_add(&ret->environment, text + 11);
 		else if (strncmp(text, "# module ", 9) == 0)
 			words_add(&ret->modules, text + 9);
 		else if (strncmp(text, "# prefix ", 9) == 0)
@@ -150,6 +152,7 @@ static bool try_case(const char *path)
 	webconf_free(w);
 	bundle_done(&b);
 	words_done(&facts.defines);
+	words_done(&facts.environment);
 	words_done(&facts.modules);
 	free(prefix);
 	free(want);

@@ -1,0 +1,286 @@
+/* What discover found, for people and as JSON. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "ctl/discover.h"
+#include "ctl/print.h"
+
+static char *addresses_of(const struct webconf_host *h)
+{
+	struct text text = {0};
+	for (size_t i = 0; i < h->nlistens; i++)
+		if (h->listens[i].tls)
+			text_add(&text, "%s%s", text.len ? " " : "", h->listens[i].address);
+	return text.s ? text.s : xstrdup("-");
+}
+
+static void print_place(struct ctl *ctl, const struct place *p)
+{
+	AUTO_FREE char *addresses = addresses_of(p->host);
+	AUTO_FREE char *names = words_join(&p->host->names, " ");
+	AUTO_FREE char *where = webconf_where(p->server->conf, &p->host->at);
+	AUTO_FREE char *cert = webconf_where(p->server->conf, &p->pair->certificate.at);
+	bool is_default = false;
+	for (size_t i = 0; i < p->host->nlistens; i++)
+		is_default |= p->host->listens[i].default_server && p->host->listens[i].tls;
+	AUTO_FREE char *text = xasprintf(
+		"%s%s, %s on %s%s (%s)%s%s", *names ? names : "any name", p->host->tls ? "" : " (no TLS here)",
+		p->server->name, addresses, is_default ? ", the default" : "", where,
+		p->pair->certificate.inherited ? "; inherited from " : "", p->pair->certificate.inherited ? cert : "");
+	print_wrapped(ctl->out, "  for     ", 10, text);
+}
+
+static void print_files(struct ctl *ctl, const struct discovered *d)
+{
+	const struct webconf_value *const v[] = {d->certificate, d->key, d->chain};
+	static const char *const before[] = {"  cert    ", "  key     ", "  chain   "};
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
+		if (!v[i])
+			continue;
+		print_wrapped(ctl->out, before[i], 10, v[i]->text);
+		if (v[i]->out_of_reach) {
+			AUTO_FREE char *text = xasprintf("out of reach: %s", v[i]->out_of_reach);
+			print_wrapped(ctl->out, "          ", 10, text);
+		}
+	}
+	if (!d->key)
+		print_text(ctl->out, "  key     ", "in the certificate's file");
+}
+
+static void print_leaf(struct ctl *ctl, const struct check_reply *r)
+{
+	char until[32], left[48];
+	if (digest_is_zero(&r->sha256))
+		return;
+	AUTO_FREE char *expiry = xasprintf("%s (%s), %s, serial %s", text_from_time(r->not_after, until),
+					   text_time_left(r->not_after - clock_wall(), left), r->key_type, r->serial);
+	AUTO_FREE char *issuer = xasprintf("%s (%s)", r->issuer, r->publicly_trusted ? "public CA" : "not a public CA");
+	print_wrapped(ctl->out, "  until   ", 10, expiry);
+	print_wrapped(ctl->out, "  issuer  ", 10, issuer);
+}
+
+static void print_wrong(struct ctl *ctl, const struct discovered *d)
+{
+	for (size_t i = 0; i < d->nwrong; i++) {
+		const struct wrong *w = &d->wrong[i];
+		bool bad = w->finding ? w->finding->severity == FINDING_BLOCK : w->code != WRONG_UNREADABLE;
+		AUTO_FREE char *text =
+			xasprintf("%s: %s", w->finding ? finding_name(w->finding->code) : wrong_name[w->code], w->text);
+		fputs(colour_on(bad ? COLOUR_BAD : COLOUR_WARN, ctl->colour), ctl->out);
+		print_wrapped(ctl->out, "  wrong   ", 10, text);
+		fputs(colour_off(bad ? COLOUR_BAD : COLOUR_WARN, ctl->colour), ctl->out);
+	}
+}
+
+static void print_discovered(struct ctl *ctl, const struct discovered *d)
+{
+	AUTO_FREE char *names = d->proved ? words_join(&d->reply.names, ", ") : NULL;
+	print_wrapped(ctl->out, "", 2, names && *names ? names : d->certificate->text);
+	for (size_t i = 0; i < d->nplaces; i++)
+		print_place(ctl, &d->places[i]);
+	print_files(ctl, d);
+	if (d->proved)
+		print_leaf(ctl, &d->reply);
+	for (size_t i = 0; i < d->nreaders; i++) {
+		const struct reader *r = &d->readers[i];
+		AUTO_FREE char *text = xasprintf("%s %s %s (%s)%s", r->program, r->directive, r->path, r->where,
+						 r->same_key ? ": another file with the same key" : "");
+		print_wrapped(ctl->out, "  also in ", 10, text);
+	}
+	print_wrong(ctl, d);
+	fputc('\n', ctl->out);
+}
+
+static void print_table(struct ctl *ctl, const struct discovery *d)
+{
+	static const struct column columns[] = {
+		{"CERTIFICATE", 34}, {"SERVED BY", 16}, {"ADDRESSES", 22}, {"EXPIRES", 10}, {"", 0}};
+	struct table t = {.columns = columns, .ncolumns = ARRAY_SIZE(columns)};
+	for (size_t i = 0; i < d->n; i++) {
+		const struct discovered *v = &d->v[i];
+		AUTO_FREE char *addresses = addresses_of(v->places[0].host);
+		char until[32] = "-";
+		bool known = v->proved && !digest_is_zero(&v->reply.sha256);
+		if (known) {
+			text_from_time(v->reply.not_after, until);
+			until[10] = '\0'; /* the day is enough here */
+		}
+		table_add(&t, COLOUR_PLAIN, "%s",
+			  known && v->reply.names.n ? v->reply.names.v[0] : v->certificate->text);
+		table_add(&t, COLOUR_PLAIN, "%s", v->places[0].server->name);
+		table_add(&t, COLOUR_PLAIN, "%s%s", addresses, v->nplaces > 1 ? " ..." : "");
+		table_add(&t, COLOUR_PLAIN, "%s", until);
+		if (v->nwrong)
+			table_add(&t, COLOUR_BAD, "%zu wrong", v->nwrong);
+		else
+			table_add(&t, v->proved ? COLOUR_GOOD : COLOUR_WARN, v->proved ? "good" : "not known");
+	}
+	if (d->n)
+		table_print(&t, ctl->out, ctl->colour);
+	table_done(&t);
+	fputc('\n', ctl->out);
+}
+
+static void print_server(struct ctl *ctl, const struct server *s)
+{
+	AUTO_FREE char *line = xasprintf("%s: %s, %s, %zu files", s->config ? s->config : "no configuration file known",
+					 s->binary ? s->binary : "no program known", s->pid ? "running" : "not running",
+					 s->conf ? s->conf->nfiles : (size_t)0);
+	AUTO_FREE char *head = xasprintf("%s  ", s->name);
+	print_wrapped(ctl->out, head, 2, line);
+	for (size_t i = 0; i < s->problems.n; i++)
+		print_wrapped(ctl->out, "  problem: ", 4, s->problems.v[i]);
+	for (size_t i = 0; s->conf && i < s->conf->nnotes; i++) {
+		const struct webconf_note *n = &s->conf->notes[i];
+		struct webconf_place at = {.file = n->file, .line = n->line};
+		AUTO_FREE char *where = webconf_where(s->conf, &at), *text = xasprintf("%s: %s", where, n->text);
+		print_wrapped(ctl->out, "  note: ", 4, text);
+	}
+	for (size_t i = 0; s->conf && i < s->conf->nhosts; i++) {
+		const struct webconf_host *h = &s->conf->hosts[i];
+		AUTO_FREE char *where = webconf_where(s->conf, &h->at);
+		AUTO_FREE char *text =
+			h->managed_by ? xasprintf("%s: the certificate comes from %s", where, h->managed_by) : NULL;
+		if (text)
+			print_wrapped(ctl->out, "  out of reach: ", 4, text);
+	}
+	if (s->conf && s->conf->incomplete)
+		print_text(ctl->out, "  ", "not all of this configuration could be read: what follows may not be all");
+}
+
+void discovery_print(struct ctl *ctl, const struct discovery *d)
+{
+	for (size_t i = 0; i < d->servers.n; i++)
+		print_server(ctl, &d->servers.v[i]);
+	if (!d->servers.n) {
+		print_text(ctl->out, "",
+			   "No nginx and no Apache was found: none runs, none is installed in a usual place.");
+		return;
+	}
+	fputc('\n', ctl->out);
+	if (!d->n)
+		print_text(ctl->out, "", "No certificate is configured.");
+	else
+		print_table(ctl, d);
+	for (size_t i = 0; i < d->n; i++)
+		print_discovered(ctl, &d->v[i]);
+}
+
+static json_t *words_json(const struct words *w)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < w->n; i++)
+		json_array_append_new(list, json_string(text_printable(w->v[i])));
+	return list;
+}
+
+static json_t *place_json(const struct webconf *w, const struct webconf_place *at)
+{
+	const char *path = at->file < w->nfiles ? w->files[at->file].path : "";
+	return json_pack("{ss, si}", "file", path, "line", (int)at->line);
+}
+
+static json_t *value_json(const struct webconf *w, const struct webconf_value *v)
+{
+	if (!v || !v->text)
+		return json_null();
+	return json_pack("{ss, ss, ss?, sb, so, sb}", "path", v->text, "written", v->raw, "out_of_reach",
+			 v->out_of_reach, "inherited", v->inherited, "at", place_json(w, &v->at), "in_macro",
+			 v->at.in_macro);
+}
+
+static json_t *listens_json(const struct webconf_host *h)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < h->nlistens; i++) {
+		const struct webconf_listen *l = &h->listens[i];
+		json_array_append_new(list, json_pack("{ss, sb, sb, sb, sb}", "address", l->address, "tls", l->tls,
+						      "default_server", l->default_server, "proxy_protocol",
+						      l->proxy_protocol, "quic", l->quic));
+	}
+	return list;
+}
+
+static json_t *host_json(const struct place *p)
+{
+	const struct webconf *w = p->server->conf;
+	return json_pack("{ss, ss, so, so, so, sb, so, so, so}", "server", p->server->name, "context",
+			 webconf_context_name[p->host->context], "at", place_json(w, &p->host->at), "names",
+			 words_json(&p->host->names), "addresses", listens_json(p->host), "tls", p->host->tls,
+			 "certificate", value_json(w, &p->pair->certificate), "key", value_json(w, &p->pair->key),
+			 "chain", value_json(w, &p->pair->chain));
+}
+
+static json_t *leaf_json(const struct discovered *d)
+{
+	char sha256[DIGEST_HEX], spki[DIGEST_HEX], from[32], to[32];
+	const struct check_reply *r = &d->reply;
+	if (!d->proved || digest_is_zero(&r->sha256))
+		return json_null();
+	return json_pack("{ss, ss, ss, ss, ss, ss, ss, ss, so, sb}", "sha256", digest_text(&r->sha256, sha256),
+			 "spki_sha256", digest_text(&r->spki, spki), "serial", r->serial, "issuer", r->issuer,
+			 "subject", r->subject, "key_type", r->key_type, "not_before",
+			 text_from_time(r->not_before, from), "not_after", text_from_time(r->not_after, to), "names",
+			 words_json(&r->names), "publicly_trusted", r->publicly_trusted);
+}
+
+static json_t *discovered_json(const struct discovered *d)
+{
+	json_t *places = json_array(), *readers = json_array(), *wrong = json_array();
+	for (size_t i = 0; i < d->nplaces; i++)
+		json_array_append_new(places, host_json(&d->places[i]));
+	for (size_t i = 0; i < d->nreaders; i++) {
+		const struct reader *r = &d->readers[i];
+		json_array_append_new(readers, json_pack("{ss, ss, ss, ss, sb}", "program", r->program, "directive",
+							 r->directive, "path", r->path, "where", r->where,
+							 "same_key_only", r->same_key));
+	}
+	for (size_t i = 0; i < d->nwrong; i++) {
+		const struct wrong *w = &d->wrong[i];
+		json_array_append_new(
+			wrong,
+			json_pack("{ss, ss, ss}", "code",
+				  w->finding ? finding_name(w->finding->code) : wrong_name[w->code], "severity",
+				  severity_name(w->finding ? w->finding->severity : FINDING_WARN), "text", w->text));
+	}
+	return json_pack("{ss, ss?, ss?, sb, sb, so, so, so, so}", "certificate", d->certificate->text, "key",
+			 d->key ? d->key->text : NULL, "chain", d->chain ? d->chain->text : NULL, "served", d->served,
+			 "key_read", d->proved && !d->no_key, "leaf", leaf_json(d), "places", places, "readers",
+			 readers, "wrong", wrong);
+}
+
+static json_t *server_json(const struct server *s)
+{
+	json_t *notes = json_array(), *managed = json_array();
+	for (size_t i = 0; s->conf && i < s->conf->nnotes; i++) {
+		const struct webconf_note *n = &s->conf->notes[i];
+		struct webconf_place at = {.file = n->file, .line = n->line};
+		json_array_append_new(notes, json_pack("{so, ss}", "at", place_json(s->conf, &at), "text", n->text));
+	}
+	for (size_t i = 0; s->conf && i < s->conf->nhosts; i++) {
+		const struct webconf_host *h = &s->conf->hosts[i];
+		if (h->managed_by)
+			json_array_append_new(managed, json_pack("{so, so, ss}", "at", place_json(s->conf, &h->at),
+								 "names", words_json(&h->names), "by", h->managed_by));
+	}
+	return json_pack("{ss, ss, ss?, ss?, si, sb, so, so, so, sb}", "name", s->name, "kind",
+			 webconf_kind_name[s->kind], "binary", s->binary, "config", s->config, "pid", (int)s->pid,
+			 "elsewhere", s->elsewhere, "problems", words_json(&s->problems), "notes", notes, "managed",
+			 managed, "incomplete", s->conf && s->conf->incomplete);
+}
+
+void discovery_print_json(struct ctl *ctl, const struct discovery *d)
+{
+	json_t *servers = json_array(), *certificates = json_array();
+	for (size_t i = 0; i < d->servers.n; i++)
+		json_array_append_new(servers, server_json(&d->servers.v[i]));
+	for (size_t i = 0; i < d->n; i++)
+		json_array_append_new(certificates, discovered_json(&d->v[i]));
+	json_t *result = json_pack("{so, so}", "servers", servers, "certificates", certificates);
+	print_json(ctl->out, result);
+	json_decref(result);
+}
