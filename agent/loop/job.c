@@ -321,18 +321,19 @@ static void worker_talks(void *data)
 static void say_how_it_ended(struct job *job, int exit_status, int signal, bool hung_up)
 {
 	if (signal == SIGSYS)
-		fault_set(&job->fault, -EIO,
+		fault_set(&job->fault, -ECONNABORTED,
 			  "certswap-worker (%s) was killed by signal %d (SIGSYS): its sandbox refused something",
 			  job->role, signal);
 	else if (signal == SIGKILL && hung_up)
-		fault_set(&job->fault, -EIO, "certswap-worker (%s) closed its socket without an answer", job->role);
+		fault_set(&job->fault, -ECONNABORTED, "certswap-worker (%s) closed its socket without an answer",
+			  job->role);
 	else if (signal) {
 		const char *name = sigabbrev_np(signal);
-		fault_set(&job->fault, -EIO, "certswap-worker (%s) was killed by signal %d (SIG%s)", job->role, signal,
-			  name ? name : "?");
+		fault_set(&job->fault, -ECONNABORTED, "certswap-worker (%s) was killed by signal %d (SIG%s)", job->role,
+			  signal, name ? name : "?");
 	} else
-		fault_set(&job->fault, -EIO, "certswap-worker (%s) ended with exit status %d without an answer",
-			  job->role, exit_status);
+		fault_set(&job->fault, -ECONNABORTED,
+			  "certswap-worker (%s) ended with exit status %d without an answer", job->role, exit_status);
 }
 
 static void worker_ended(int exit_status, int signal, void *data)

@@ -24,7 +24,8 @@ struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec);
 void jobs_close(struct jobs *jobs); /* kills what runs; no callbacks */
 
 /* `reply` is NULL when the job failed and then fault says why, for a person. The reply is of the right kind, and valid
- * in the callback only. */
+ * in the callback only. -ETIMEDOUT, -EBADMSG, -ECONNABORTED: a worker that ran is to blame (silence, a senseless reply,
+ * a sudden end), and so perhaps what it was given; anything else: it could not be started or asked. */
 typedef void (*job_done_cb)(struct message *reply, const struct fault *fault, void *data);
 struct job;
 /* role: "check", "probe" or "keygen". trust: NULL for the default one, else the path of another PEM file. Takes copies

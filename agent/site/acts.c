@@ -194,7 +194,7 @@ static void exchange(struct act *act, bool back)
 		for (size_t i = 0; i < j->txn.ncertificates; i++)
 			j->txn.certificates[i].disk =
 				TXN_DISK_FOREIGN; /* not known: taken for touched, never for untouched */
-	act_report(act, r < 0 ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
+	act_report(act, r == 0 ? TXN_EVENT_DONE : back ? TXN_EVENT_FAILED : TXN_EVENT_BLOCKED);
 }
 
 /* ---- RELOADING and STARTING ---- */

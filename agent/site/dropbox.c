@@ -17,6 +17,8 @@
 #include "site/intake.h"
 #include "swap/record.h"
 
+#define DEATHS_MAX 6 /* workers that may die over one file, with a growing pause between them */
+
 /* ---- items ---- */
 
 static void item_folder_name(unsigned int number, char buf[16])
@@ -29,6 +31,7 @@ static void item_free(struct item *item)
 	identify_reply_done(&item->found);
 	free(item->name);
 	free(item->box);
+	free(item->why);
 	free(item);
 }
 
@@ -99,6 +102,41 @@ void dropbox_wipe_item(struct dropbox *box, struct item *item)
 	remove_item(box, item);
 }
 
+/* ---- trouble ---- */
+
+/* Those that were never identified begin anew; the others wait for their partner as before. */
+static void retry(void *data)
+{
+	struct dropbox *box = data;
+	timer_close(box->retry);
+	box->retry = NULL;
+	for (size_t i = 0; i < box->nitems; i++)
+		if (box->items[i]->state == ITEM_TROUBLE)
+			box->items[i]->state = box->items[i]->found.n ? ITEM_WAITING : ITEM_NEW;
+	dropbox_look_soon(box);
+}
+
+static void retry_later(struct dropbox *box)
+{
+	if (box->retry)
+		return;
+	box->delay_ms = intake_delay(box->delay_ms);
+	box->retry = timer_start(box->site->loop, box->delay_ms, retry, box);
+}
+
+void dropbox_trouble(struct dropbox *box, struct item *item, bool died, const char *why)
+{
+	if (died && ++item->deaths >= DEATHS_MAX)
+		return dropbox_refuse_item(box, item, why, "ask the CA for the same certificate in another format");
+	item->state = ITEM_TROUBLE;
+	if (!item->why || strcmp(item->why, why) != 0)
+		audit_write(box->site->audit, "waiting", *item->box ? item->box : NULL, NULL,
+			    "%s: %s; it is tried again", item->name, why);
+	free(item->why);
+	item->why = xstrdup(why);
+	retry_later(box);
+}
+
 /* ---- looking into files ---- */
 
 struct looking {
@@ -124,6 +162,8 @@ static void hand_out(struct looking *l, struct identify_reply *reply)
 static void judge_item(struct dropbox *box, struct item *item)
 {
 	item->state = ITEM_WAITING;
+	free(item->why);
+	item->why = NULL;
 	if (!item->found.n)
 		dropbox_refuse_item(box, item, "UNREADABLE: nothing that looks like a certificate or a key", NULL);
 	else if (dropbox_holds_only(item, OBJECT_NOTHING))
@@ -141,21 +181,23 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 {
 	struct looking *l = data;
 	struct dropbox *box = l->box;
-	if (reply)
+	bool died = !reply && prove_blame(fault) == PROVE_WORKER;
+	if (reply) {
 		hand_out(l, reply);
+		box->delay_ms = 0;
+	}
 	for (size_t i = 0; i < l->n; i++) {
 		if (reply)
 			judge_item(box, l->items[i]);
-		else if (l->n == 1)
-			dropbox_refuse_item(box, l->items[0], fault->text, NULL); /* this file brings the reader down */
-		else
-			l->items[i]->state = ITEM_NEW; /* one of them does: each is read alone */
+		else if (!died || l->n == 1)
+			dropbox_trouble(box, l->items[i], died, fault->text);
+		else { /* one of them brings the reader down: each is read alone */
+			l->items[i]->state = ITEM_NEW;
+			l->items[i]->alone = true;
+		}
 	}
-	bool alone = !reply && l->n > 1;
-	if (alone)
+	if (died && l->n > 1)
 		log_warning("worker-failed", "%s; the files are read one by one", fault->text);
-	for (size_t i = 0; alone && i < l->n; i++)
-		l->items[i]->found.n = 0;
 	free(l->items);
 	free(l);
 	dropbox_look_soon(box);
@@ -168,13 +210,19 @@ static bool starts_identifying(struct dropbox *box)
 	l->box = box;
 	l->items = xcalloc(INTAKE_FILES_AT_ONCE, sizeof(*l->items));
 	for (size_t i = 0; i < box->nitems && l->n < INTAKE_FILES_AT_ONCE; i++) {
-		if (box->items[i]->state != ITEM_NEW)
+		struct item *item = box->items[i];
+		if (item->state != ITEM_NEW || (item->alone && l->n))
 			continue;
-		fds[l->n] = dropbox_open_item(box, box->items[i]);
-		if (fds[l->n] < 0)
+		fds[l->n] = dropbox_open_item(box, item);
+		if (fds[l->n] < 0) {
+			AUTO_FREE char *why = xasprintf("it can't be opened: %s", strerror(errno));
+			dropbox_trouble(box, item, false, why);
 			continue;
-		box->items[i]->state = ITEM_BUSY;
-		l->items[l->n++] = box->items[i];
+		}
+		item->state = ITEM_BUSY;
+		l->items[l->n++] = item;
+		if (item->alone)
+			break;
 	}
 	if (!l->n) {
 		free(l->items);
@@ -207,8 +255,10 @@ static void claim(struct dropbox *box, int folder, const char *from, const char 
 					0)) { /* the file is still where it was; what we made goes */
 		if (to >= 0)
 			(void)files_remove_tree(box->site->folders.work, name, NULL);
-		if (r != -ENOENT)
+		if (r != -ENOENT) {
 			log_warning("claim-failed", "%s: %s", clean, fault.text);
+			retry_later(box);
+		}
 		return;
 	}
 	remember(box, box->last, from, clean);
@@ -220,7 +270,7 @@ static void look_into_box(struct dropbox *box, int folder, const char *from)
 	struct words entries = {0};
 	struct fault fault = {0};
 	if (folder < 0 || files_list(folder, false, &entries, &fault) < 0)
-		return;
+		return retry_later(box);
 	for (size_t i = 0; i < entries.n; i++) {
 		struct stat st;
 		const char *entry = entries.v[i];
@@ -229,6 +279,8 @@ static void look_into_box(struct dropbox *box, int folder, const char *from)
 		int fd = dropbox_look(folder, entry, INTAKE_FILE_MAX, &fault);
 		if (fd >= 0)
 			claim(box, folder, from, entry);
+		else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -EIO)
+			retry_later(box);
 		else if (fd != -EBUSY && fd != -ENOENT)
 			dropbox_reject(box->site, folder, entry, entry, fault.text);
 		auto_close_(&fd);
@@ -339,6 +391,7 @@ void dropbox_close(struct dropbox *box)
 	for (size_t i = 0; i < box->nitems; i++)
 		item_free(box->items[i]);
 	timer_close(box->timer);
+	timer_close(box->retry);
 	free(box->watches);
 	free(box->items);
 	free(box);
@@ -352,8 +405,9 @@ json_t *dropbox_waiting(const struct dropbox *box)
 		if (item->state == ITEM_NEW || item->state == ITEM_BUSY)
 			continue;
 		const char *holds = item->found.n ? item->found.v[0].text : "";
-		json_array_append_new(list, json_pack("{ss, ss, ss, so}", "file", item->name, "certificate", item->box,
-						      "holds", holds, "since", record_from_time(item->since)));
+		json_array_append_new(list, json_pack("{ss, ss, ss, so, ss}", "file", item->name, "certificate",
+						      item->box, "holds", holds, "since", record_from_time(item->since),
+						      "why", item->why ? item->why : ""));
 	}
 	return list;
 }

@@ -32,10 +32,18 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 			break;
 		case PAIR_HELD:
 			item->state = ITEM_HELD;
+			free(item->why);
+			item->why = xstrdup(text);
+			break;
+		case PAIR_UNPROVED:
+		case PAIR_UNREAD:
+			dropbox_trouble(g->box, item, outcome == PAIR_UNREAD, text);
 			break;
 		}
 	}
 	struct dropbox *box = g->box;
+	if (outcome != PAIR_UNPROVED && outcome != PAIR_UNREAD)
+		box->delay_ms = 0;
 	free(g->items);
 	free(g);
 	dropbox_look_soon(box);

@@ -10,7 +10,8 @@ enum item_state {
 	ITEM_BUSY,    /* in a worker, or in a swap */
 	ITEM_WAITING, /* for its other half */
 	ITEM_STAYS,   /* refused, and can't be moved to rejected/ now */
-	ITEM_HELD     /* proved; the web server's configuration must be mended first */
+	ITEM_HELD,    /* proved; something on the host must be mended first */
+	ITEM_TROUBLE  /* the machine was in trouble: looked at again after a while */
 };
 
 /* One claimed file. */
@@ -21,6 +22,9 @@ struct item {
 	enum item_state state;
 	struct identify_reply found;
 	int64_t since;
+	char *why;       /* the last trouble with it; NULL: none */
+	unsigned deaths; /* of workers over it */
+	bool alone;      /* identified without others: one of them may have brought the worker down */
 };
 
 struct dropbox {
@@ -31,6 +35,8 @@ struct dropbox {
 	struct item **items;
 	size_t nitems;
 	unsigned int last;
+	struct timer *retry; /* after trouble */
+	int64_t delay_ms;    /* before it; 0: all was well */
 };
 
 int dropbox_open_item(struct dropbox *box, const struct item *item); /* a descriptor, or negative */
@@ -40,5 +46,8 @@ void dropbox_wipe_item(struct dropbox *box, struct item *item); /* overwritten, 
 bool dropbox_holds_only(const struct item *item, enum object_kind kind);
 /* Sends one pair, or a file that can't be of any, on its way; false: there is none. */
 bool dropbox_pair_one(struct dropbox *box);
+/* Trouble that says nothing against the file: it waits and is looked at again. `died`: a worker did over it; after a
+ * few of these it is refused. */
+void dropbox_trouble(struct dropbox *box, struct item *item, bool died, const char *why);
 void dropbox_look_soon(void *box);
 #endif

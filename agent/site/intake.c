@@ -11,6 +11,14 @@
 #include "site/consumer.h"
 
 #define IDENTIFY_TIMEOUT_MS 20000
+#define DELAY_MIN_MS        1000
+#define DELAY_MAX_MS        60000
+
+int64_t intake_delay(int64_t before)
+{
+	int64_t next = before * 2;
+	return next < DELAY_MIN_MS ? DELAY_MIN_MS : next > DELAY_MAX_MS ? DELAY_MAX_MS : next;
+}
 
 struct identifying {
 	intake_identified_cb cb;
@@ -117,8 +125,9 @@ static void finish(struct intake_set *set, int exit, const char *text, const cha
 
 static void on_pair(enum pair_outcome outcome, const char *text, const char *next, void *data)
 {
-	static const int exits[] = {[PAIR_LIVE] = 0,    [PAIR_INSTALLED] = 1, [PAIR_STANDBY] = 0, [PAIR_SAME] = 0,
-				    [PAIR_REFUSED] = 1, [PAIR_FAILED] = 1,    [PAIR_HELD] = 1};
+	static const int exits[] = {
+		[PAIR_LIVE] = 0,   [PAIR_INSTALLED] = 1, [PAIR_STANDBY] = 0,  [PAIR_SAME] = 0,  [PAIR_REFUSED] = 1,
+		[PAIR_FAILED] = 1, [PAIR_HELD] = 1,      [PAIR_UNPROVED] = 1, [PAIR_UNREAD] = 1};
 	struct intake_set *set = data;
 	const struct certificate *c = set->spec.certificate;
 	/* a first pair has nothing to be proved against: installed is all that was asked for */

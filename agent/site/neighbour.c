@@ -89,6 +89,8 @@ static void on_restored(enum pair_outcome outcome, const char *text, const char 
 	struct house *h = data;
 	struct certificate *c = h->certificate;
 	h->restoring = false;
+	if (outcome == PAIR_UNPROVED || outcome == PAIR_UNREAD)
+		return log_warning("neighbour", "%s: not restored yet: %s", c->settings->name, text); /* the rescan */
 	if (outcome == PAIR_REFUSED || outcome == PAIR_FAILED)
 		give_up(h, text);
 	else

@@ -10,6 +10,8 @@
 #include "site/transaction.h"
 #include "swap/record.h"
 
+#define PAIR_AGAIN "this says nothing against the pair: mend what the text names (disk, memory, limits), then try again"
+
 struct pair {
 	struct certificate *certificate;
 	bool standby;
@@ -91,7 +93,7 @@ static char *next_of(const struct certificate *c, enum txn_state state)
 	if (state == TXN_AWAITING)
 		return xstrdup("start the web server; certswap looks at it then");
 	if (state == TXN_HELD)
-		return xstrdup("mend the web server's configuration; certswap tries again every 30 s");
+		return xstrdup("mend what the reason names; certswap tries again every 30 s");
 	if (state == TXN_STUCK)
 		return transaction_way_out(c);
 	return xasprintf("certswapctl status %s; then look at the web server's error log", c->settings->name);
@@ -160,8 +162,11 @@ static void on_proved(const struct check_reply *reply, unsigned int number, cons
 	struct pair *p = data;
 	struct certificate *c = p->certificate;
 	struct fault problem = {0};
+	static const enum pair_outcome outcomes[] = {
+		[PROVE_PAIR] = PAIR_REFUSED, [PROVE_WORKER] = PAIR_UNREAD, [PROVE_MACHINE] = PAIR_UNPROVED};
 	if (!reply)
-		return finish(p, PAIR_REFUSED, fault->text, NULL);
+		return finish(p, outcomes[prove_blame(fault)], fault->text,
+			      prove_blame(fault) == PROVE_PAIR ? NULL : PAIR_AGAIN);
 	if (findings_block(&reply->findings) && refuse_key(p, reply))
 		return;
 	if (findings_block(&reply->findings))

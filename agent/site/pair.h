@@ -10,7 +10,9 @@ enum pair_outcome {
 	PAIR_SAME,      /* live already */
 	PAIR_REFUSED,   /* the proof found something, or the pair may not go live; nothing was touched */
 	PAIR_FAILED,    /* went back to what worked, or is stuck */
-	PAIR_HELD       /* the web server's own configuration is broken; tried again until it is mended */
+	PAIR_HELD, /* proved, but the host does not let it be swapped in: tried again by itself until it is mended */
+	PAIR_UNPROVED, /* the machine was in trouble: nothing is known of the pair, hand it over again later */
+	PAIR_UNREAD    /* a worker died or fell silent over it: a few more times, then it is refused */
 };
 struct pair_spec {
 	struct certificate *certificate;

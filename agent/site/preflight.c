@@ -47,9 +47,7 @@ static void conclude_preflight(struct act *act)
 	attribute_places(act);
 	for (size_t i = 0; i < j->txn.nservers; i++)
 		j->txn.servers[i].served = j->txn.servers[i].ran && shows_ours(j, i);
-	act_report(act, act->broken_before ? TXN_EVENT_SERVER_BROKEN
-			: act->refused     ? TXN_EVENT_FAILED
-					   : TXN_EVENT_DONE);
+	act_report(act, act->broken_before ? TXN_EVENT_BLOCKED : act->refused ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
 }
 
 static void on_baseline(const struct places_verdict *verdict, void *data)
@@ -58,7 +56,7 @@ static void on_baseline(const struct places_verdict *verdict, void *data)
 	act->round = NULL;
 	if (verdict->text) { /* only a worker that failed says something at a baseline */
 		journal_reason(act->spec.journal, "%s", verdict->text);
-		act->refused++;
+		act->broken_before = true;
 	}
 	conclude_preflight(act);
 }

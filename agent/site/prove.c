@@ -115,6 +115,21 @@ static int seal(struct prove *p, const struct check_reply *reply, struct fault *
 	return store_seal(c->folder, p->number, p->out, &meta, &owner, fault);
 }
 
+enum prove_blame prove_blame(const struct fault *fault)
+{
+	switch (fault->code) {
+	case -EKEYREVOKED:
+	case -EMSGSIZE:
+		return PROVE_PAIR;
+	case -ETIMEDOUT:
+	case -EBADMSG:
+	case -ECONNABORTED:
+		return PROVE_WORKER;
+	default:
+		return PROVE_MACHINE;
+	}
+}
+
 /* The worker is told what is refused, as far as it fits in a message; the last word is here. */
 static bool is_denied(const struct site *site, const struct check_reply *reply)
 {
@@ -126,7 +141,7 @@ static void finish(struct prove *p, const struct check_reply *reply, const struc
 	struct fault fault = problem ? *problem : (struct fault){0};
 	bool good = reply && !findings_block(&reply->findings);
 	if (good && is_denied(p->certificate->site, reply))
-		good = false, fault_set(&fault, -EPERM,
+		good = false, fault_set(&fault, -EKEYREVOKED,
 					"KEY_DENIED: its key, or the certificate itself, is among the refused ones "
 					"(certswapctl deny list)");
 	if (good && p->number && !reply->written)

@@ -21,6 +21,14 @@ struct prove_spec {
  * findings say why), or fault. */
 typedef void (*prove_cb)(const struct check_reply *reply, unsigned int number, const struct fault *fault, void *data);
 
+/* Who is to blame for a fault without a reply: of prove_cb, and of intake_identified_cb. */
+enum prove_blame {
+	PROVE_PAIR,   /* what was handed in is refused */
+	PROVE_WORKER, /* a worker died or fell silent over it: it may be what was handed in, or the machine */
+	PROVE_MACHINE /* no descriptor, no room on the disk, no worker ...: says nothing about the pair */
+};
+enum prove_blame prove_blame(const struct fault *fault);
+
 /* Calls back exactly once, never from inside this call. */
 void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb cb, void *data);
 /* Proves a generation that is there (standby), without making another. */

@@ -193,7 +193,7 @@ static void advance(struct transaction *t, enum txn_event event)
 	if (step.act == TXN_ACT_NONE && !txn_state_is_final(step.state) && event != TXN_EVENT_RECOVER)
 		return;
 	if (!journal_step(t, &step)) {
-		step = plan_next(&t->journal->txn, TXN_EVENT_FAILED);
+		step = plan_next(&t->journal->txn, TXN_EVENT_BLOCKED);
 		t->journal->txn.state = step.state;
 	}
 	log_debug("swap-state", "transaction %u: %s", t->journal->id, txn_state_name(step.state));

@@ -47,7 +47,7 @@ void transaction_record_end(struct transaction *t, size_t i)
 			"the new pair is live; no place showed the old one, so nothing could be proved on the wire",
 		[TXN_ROLLED_BACK] = "back to the old pair",
 		[TXN_DISCARDED] = "given up before anything was touched",
-		[TXN_HELD] = "the web server's own configuration is broken; nothing was touched",
+		[TXN_HELD] = "something on this host must be mended first; nothing was touched",
 		[TXN_FOREIGN] = "somebody else changed the link; it stays as they left it",
 		[TXN_STUCK] = "could be neither finished nor undone: a person is needed",
 		[TXN_AWAITING] = "the new pair is live; a web server was down and will be looked at when it runs",
@@ -77,7 +77,7 @@ static void settle_certificate(struct transaction *t, size_t i)
 		log_warning("record-failed", "%s: standby: %s", c->settings->name, fault.text);
 	certificate_refresh(c);
 	c->swapping = false;
-	if (t->journal->txn.state == TXN_HELD) { /* tried again until the web server's configuration is mended */
+	if (t->journal->txn.state == TXN_HELD) { /* tried again until what it waits for is mended */
 		if (!c->ready.number)
 			c->ready.number = new;
 		return;

@@ -25,8 +25,9 @@ struct folder {
 	struct certificate *certificate;
 	const char *path; /* of the configuration */
 	struct watch *watch;
-	struct timer *timer;
-	bool busy, again; /* a look is under way; something changed meanwhile */
+	struct timer *timer, *retry; /* a look that was asked for; one after trouble of the machine */
+	int64_t delay_ms;            /* before it; 0: all was well */
+	bool busy, again;            /* a look is under way; something changed meanwhile */
 	int fds[FILES_MAX];
 	size_t n;
 	struct digest leaf, content; /* of the pair on its way: SHA-256 of its leaf; see content_of */
@@ -81,6 +82,22 @@ static bool was_refused(const struct folder *f, const struct digest *digest)
 	return false;
 }
 
+static void retry(void *data)
+{
+	struct folder *f = data;
+	timer_close(f->retry);
+	f->retry = NULL;
+	look_soon(f);
+}
+
+static void try_again(struct folder *f, const char *why)
+{
+	f->delay_ms = intake_delay(f->delay_ms);
+	log_warning("watched-failed", "%s: %s; tried again in %lld s", f->path, why, (long long)f->delay_ms / 1000);
+	if (!f->retry)
+		f->retry = timer_start(f->watched->site->loop, f->delay_ms, retry, f);
+}
+
 static void on_pair(enum pair_outcome outcome, const char *text, const char *next, void *data)
 {
 	struct folder *f = data;
@@ -91,9 +108,15 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 	case PAIR_STANDBY:
 	case PAIR_SAME:
 	case PAIR_HELD: /* it is tried again by itself */
+		f->delay_ms = 0;
+		break;
+	case PAIR_UNPROVED:
+	case PAIR_UNREAD:
+		try_again(f, text);
 		break;
 	case PAIR_REFUSED:
 	case PAIR_FAILED:
+		f->delay_ms = 0;
 		f->refused = xrealloc(f->refused, (f->nrefused + 1) * sizeof *f->refused);
 		/* a chain may still be completed; any other fault is the leaf's or its key's */
 		f->refused[f->nrefused++] = strstr(text, "CHAIN_") ? f->content : f->leaf;
@@ -201,7 +224,7 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 	struct prove_input inputs[PAIR_FILES_MAX];
 	const struct object *leaf = reply ? choose(f, reply) : NULL;
 	if (!reply)
-		log_warning("watched-failed", "%s: %s", f->path, fault->text);
+		try_again(f, fault->text);
 	if (!leaf || f->certificate->swapping) /* the end of a swap brings another look (watched_review) */
 		return end_look(f);
 	f->leaf = leaf->sha256;
@@ -371,6 +394,7 @@ void watched_close(struct watched *w)
 		if (f->watch)
 			watch_close(f->watch);
 		timer_close(f->timer);
+		timer_close(f->retry);
 		free(f->refused);
 		free(f);
 	}

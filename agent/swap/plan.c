@@ -210,7 +210,8 @@ static struct plan_step staged(const struct txn *txn, enum txn_event event)
 		return go(txn, TXN_DISCARDED);
 	case TXN_EVENT_RECOVER:
 		return go(txn, TXN_STAGED);
-	case TXN_EVENT_SERVER_BROKEN:
+	case TXN_EVENT_BLOCKED:
+		return go(txn, TXN_HELD);
 	case TXN_EVENT_NOTICE:
 	case TXN_EVENT_SERVER_UP:
 	case TXN_EVENTS:
@@ -228,7 +229,7 @@ static struct plan_step preflight(const struct txn *txn, enum txn_event event)
 		return go(txn, TXN_INSTALLING);
 	case TXN_EVENT_FAILED:
 		return go(txn, TXN_DISCARDED);
-	case TXN_EVENT_SERVER_BROKEN:
+	case TXN_EVENT_BLOCKED:
 		return go(txn, TXN_HELD);
 	case TXN_EVENT_RECOVER: /* the baseline is taken anew */
 		return go(txn, TXN_STAGED);
@@ -243,17 +244,21 @@ static struct plan_step preflight(const struct txn *txn, enum txn_event event)
 /* Decides by the disk alone, also after FAILED and RECOVER. A notice waits for the end of the exchange. */
 static struct plan_step installing(const struct txn *txn, enum txn_event event)
 {
-	if (event != TXN_EVENT_DONE && event != TXN_EVENT_FAILED && event != TXN_EVENT_RECOVER)
+	if (event == TXN_EVENT_NOTICE || event == TXN_EVENT_SERVER_UP)
 		return stay(txn);
 	bool refused = candidate_is_refused(txn), recover = event == TXN_EVENT_RECOVER;
+	bool failed = event == TXN_EVENT_FAILED || event == TXN_EVENT_BLOCKED;
 	size_t turned = count_disk(txn, TXN_DISK_NEW), foreign = count_disk(txn, TXN_DISK_FOREIGN);
 	if (turned == txn->ncertificates)
 		return must_turn_back(txn) ? roll_back() : go(txn, TXN_INSTALLED);
 	if (!turned &&
 	    foreign) /* failed: a stranger's pair came out and could not be given back; the next look tries */
-		return event == TXN_EVENT_FAILED ? roll_back() : go(txn, TXN_FOREIGN);
+		return failed ? roll_back() : go(txn, TXN_FOREIGN);
 	if (!turned)
-		return go(txn, recover && !refused ? TXN_STAGED : TXN_DISCARDED);
+		return go(txn, refused                      ? TXN_DISCARDED
+			       : recover                    ? TXN_STAGED
+			       : event == TXN_EVENT_BLOCKED ? TXN_HELD
+							    : TXN_DISCARDED);
 	if (recover && !foreign && !refused)
 		return go(txn, TXN_INSTALLING);
 	/* some are in and some can't follow: where the way back is refused, go on with those that are in */
@@ -276,7 +281,7 @@ static struct plan_step installed(const struct txn *txn, enum txn_event event)
 		return back_is_refused(txn) ? go_with(TXN_VERIFYING, TXN_RELOAD_TRIES) : roll_back();
 	case TXN_EVENT_RECOVER:
 		return go(txn, TXN_INSTALLED);
-	case TXN_EVENT_SERVER_BROKEN:
+	case TXN_EVENT_BLOCKED:
 	case TXN_EVENT_NOTICE:
 	case TXN_EVENT_SERVER_UP:
 	case TXN_EVENTS:
@@ -298,7 +303,7 @@ static struct plan_step acting(const struct txn *txn, enum txn_event event)
 		return roll_back();
 	case TXN_EVENT_RECOVER: /* it may have happened: look first; a crash costs no try */
 		return go_with(TXN_VERIFYING, TXN_RELOAD_TRIES);
-	case TXN_EVENT_SERVER_BROKEN:
+	case TXN_EVENT_BLOCKED:
 	case TXN_EVENT_NOTICE:
 	case TXN_EVENT_SERVER_UP:
 	case TXN_EVENTS:
@@ -333,7 +338,7 @@ static struct plan_step verifying(const struct txn *txn, enum txn_event event)
 		return back_is_refused(txn) ? go(txn, TXN_STUCK) : roll_back();
 	case TXN_EVENT_RECOVER:
 		return go_with(TXN_VERIFYING, TXN_RELOAD_TRIES);
-	case TXN_EVENT_SERVER_BROKEN:
+	case TXN_EVENT_BLOCKED:
 	case TXN_EVENT_NOTICE:
 	case TXN_EVENT_SERVER_UP:
 	case TXN_EVENTS:

@@ -17,12 +17,13 @@
 #include "swap/state.h"
 
 enum txn_event {
-	TXN_EVENT_DONE,          /* the state's act was done; the facts say how things look now */
-	TXN_EVENT_FAILED,        /* the state's act could not be done */
-	TXN_EVENT_SERVER_BROKEN, /* PREFLIGHT: a server's configuration is broken without us too */
-	TXN_EVENT_NOTICE,        /* old_refused or new_refused of a certificate changed */
-	TXN_EVENT_SERVER_UP,     /* AWAITING: a server that was down runs */
-	TXN_EVENT_RECOVER,       /* certswapd started and found this transaction in the journal; disk facts are fresh */
+	TXN_EVENT_DONE,      /* the state's act was done; the facts say how things look now */
+	TXN_EVENT_FAILED,    /* the state's act could not be done */
+	TXN_EVENT_BLOCKED,   /* nothing was touched, and the host must be mended first: a server's configuration broken
+			      without us   too, a full disk, no worker ...: tried again (HELD) */
+	TXN_EVENT_NOTICE,    /* old_refused or new_refused of a certificate changed */
+	TXN_EVENT_SERVER_UP, /* AWAITING: a server that was down runs */
+	TXN_EVENT_RECOVER,   /* certswapd started and found this transaction in the journal; disk facts are fresh */
 	TXN_EVENTS
 };
 

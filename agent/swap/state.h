@@ -25,7 +25,7 @@ enum txn_state {
 	TXN_UNSERVED,    /* installed, but no place showed the old pair before: nothing that could be proved */
 	TXN_ROLLED_BACK, /* the wire showed the old pair again */
 	TXN_DISCARDED,   /* given up before anything was touched */
-	TXN_HELD,        /* the server's own configuration is broken without us too; nothing was touched */
+	TXN_HELD,        /* the host must be mended first (TXN_EVENT_BLOCKED); nothing was touched */
 	TXN_FOREIGN,     /* a stranger's pair was found in the place of ours, and left there; of the other certificates
 			    those with TXN_DISK_NEW were proved on the wire, those with TXN_DISK_OLD undone */
 	TXN_STUCK,       /* could be neither finished nor undone: a person is needed */

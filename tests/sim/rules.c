@@ -99,7 +99,7 @@ static enum txn_state mutate(enum mutant mutant, const struct txn *txn, enum txn
 		return TXN_ROLLING_BACK;
 	if (mutant == MUTANT_LEAVES_DEAD && to == TXN_RB_STARTING)
 		return TXN_ROLLED_BACK;
-	if (mutant == MUTANT_DISCARDS_HALF && at == TXN_INSTALLING && event == TXN_EVENT_FAILED)
+	if (mutant == MUTANT_DISCARDS_HALF && at == TXN_INSTALLING && event == TXN_EVENT_BLOCKED)
 		return TXN_DISCARDED;
 	if (mutant == MUTANT_STRANGER_ENDS_ALL && at == TXN_INSTALLING && done && to == TXN_ROLLING_BACK)
 		return TXN_FOREIGN;

@@ -146,7 +146,8 @@ static void act_exchange(struct scene *s, bool back)
 	const struct world *from = s->from;
 	uint8_t want = back ? PAIR_OLD : PAIR_NEW, is = back ? PAIR_NEW : PAIR_OLD;
 	if (from->at == s->kind->certificates) {
-		tell(s, calm(s, "journal"), from->failed ? TXN_EVENT_FAILED : TXN_EVENT_DONE);
+		enum txn_event failed = back ? TXN_EVENT_FAILED : TXN_EVENT_BLOCKED;
+		tell(s, calm(s, "journal"), from->failed ? failed : TXN_EVENT_DONE);
 		return;
 	}
 	const struct world_certificate *now = &from->certificate[from->at];
@@ -270,7 +271,7 @@ static void act_preflight(struct scene *s)
 	if (!s->from->bad)
 		return;
 	tell(s, fault(s, "preflight fails"), TXN_EVENT_FAILED);
-	tell(s, fault(s, "the configuration is broken without us"), TXN_EVENT_SERVER_BROKEN);
+	tell(s, fault(s, "the configuration is broken without us"), TXN_EVENT_BLOCKED);
 }
 
 /* Does this server show what is wanted of this certificate? */
