@@ -30,9 +30,9 @@
 
 #define STATE_VERSION  1
 #define RELOAD_LOOK_MS 250
-#define WORKERS        16   /* most of them wait for the wire */
-#define SPARES         4    /* what one swap asks for */
-#define REFILL_MS      1000 /* not while the swap needs the processor */
+#define WORKERS        16  /* most of them wait for the wire */
+#define SPARES         4   /* what one swap asks for */
+#define REFILL_MS      200 /* not while the swap needs the processor */
 
 /* ---- the state folder ---- */
 

@@ -324,6 +324,35 @@ JOB_TEST(a_spare_worker_waits_and_is_used)
 	cr_expect_eq(ask_pid(), next);
 }
 
+/* How many certswap-workers were started so far. */
+static int started(void)
+{
+	AUTO_FREE char *path = help_path("started"), *text = NULL;
+	int lines = 0;
+	if (files_read(AT_FDCWD, path, 65536, &text, NULL, NULL) == 0)
+		for (const char *line = text; (line = strchr(line, '\n')); line++)
+			lines++;
+	return lines;
+}
+
+JOB_TEST(all_that_a_swap_asks_for_finds_a_spare_and_they_come_back_only_after_it)
+{
+	const struct jobs_spec spec = {
+		.worker_path = worker, .user = "nobody", .trust = trust, .at_once = 4, .spares = 4, .refill_ms = 60000};
+	jobs = jobs_new(help_loop, &spec);
+	(void)last_started(4);
+	awaited = 4;
+	start("check", MESSAGE_IDENTIFY, "echo", NULL, 10000);
+	start("check", MESSAGE_CHECK, "echo", NULL, 10000);
+	start("probe", MESSAGE_PROBE, "echo", NULL, 10000);
+	start("probe", MESSAGE_PROBE, "echo", NULL, 10000);
+	help_run();
+	cr_expect_eq(nanswers, 4);
+	help_turns(200);
+	cr_expect_eq(started(), 4, "none was started for these, and none yet in their place");
+	forget_answers();
+}
+
 JOB_TEST(the_spare_is_not_used_where_the_trust_has_changed)
 {
 	use(4);
