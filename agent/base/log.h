@@ -1,6 +1,7 @@
-/* Log lines on standard error: `<N>event key=value ...: words`, the `<N>` (sd-daemon(3)) only under journald. Event
- * names are lower-case words with '-' and stay the same over versions. Only the top of a call chain logs. No secret is
- * ever logged. */
+/* Log lines on standard error: `<N>event key=value ...: words`, the `<N>` (sd-daemon(3)) only under journald; where the
+ * journal's own socket answers, an entry with the fields CERTSWAP_EVENT and CERTSWAP_CERTIFICATE instead. Event names
+ * are lower-case words with '-' and stay the same over versions. Only the top of a call chain logs. No secret is ever
+ * logged. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -10,5 +11,8 @@ void log_open(const char *program, enum log_level most_verbose);
 void log_error(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_warning(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_info(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same about a certificate, whose name is put before the text; NULL: about none. */
+void log_about(const char *event, const char *certificate, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 void log_debug(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #endif

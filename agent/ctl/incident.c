@@ -54,9 +54,10 @@ int command_incident(struct ctl *ctl, const struct args *a)
 int command_metrics(struct ctl *ctl, const struct args *a)
 {
 	json_t *answer;
-	int status = ask(ctl, a, json_pack("{ss}", "command", "status"), &answer);
-	if (answer)
-		show_metrics(json_object_get(answer, "result"), ctl->out);
+	int status = ask(ctl, a, json_pack("{ss}", "command", "metrics"), &answer);
+	const char *text = json_string_value(json_object_get(json_object_get(answer, "result"), "text"));
+	if (text)
+		fputs(text, ctl->out);
 	json_decref(answer);
 	return status;
 }

@@ -15,7 +15,6 @@ const json_t *show_find(const json_t *result, const char *name); /* NULL: not in
 
 void show_incidents(const json_t *list, int64_t now, FILE *out, bool colour);
 void show_incident(const json_t *incident, int64_t now, FILE *out, bool colour);
-void show_metrics(const json_t *result, FILE *out);
 
 /* A time of the agent in seconds; 0: none. */
 int64_t show_time(const json_t *object, const char *key);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "loop/child.h"
+#include "site/metrics.h"
 #include "swap/record.h"
 
 #define ALERT_TIMEOUT_MS 60000
@@ -32,6 +33,7 @@ static char *stable_id(const struct alert *a)
 
 void alert_send(struct site *site, const struct alert *a)
 {
+	metrics_changed(site->metrics);
 	const struct words *command = &site->settings->alert;
 	if (!command->n)
 		return;

@@ -109,7 +109,7 @@ void audit_write(struct audit *audit, const char *event, const char *certificate
 	va_start(args, format);
 	AUTO_FREE char *text = text_printable(xvasprintf(format, args));
 	va_end(args);
-	log_info(event, "%s%s%s", certificate ? certificate : "", certificate ? ": " : "", text);
+	log_about(event, certificate, "%s", text);
 	json_t *line = json_pack("{ss, ss, ss*, ss}", "time", text_from_time_ms(clock_wall_ms(), now), "event", event,
 				 "certificate", certificate, "text", text);
 	if (line && more)

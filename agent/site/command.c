@@ -28,6 +28,7 @@ static const struct {
 	{"status", command_status, true},
 	{"incidents", command_incidents, true},
 	{"incident", command_incident, true},
+	{"metrics", command_metrics, true},
 	{"ping", command_ping, true},
 	{"submit", command_submit, false},
 	{"standby", command_standby, false},

@@ -1,6 +1,9 @@
 #include "site/commands.h"
 
+#include <stdlib.h>
+
 #include "site/incident.h"
+#include "site/metrics.h"
 #include "site/status.h"
 
 void command_status(struct request *r)
@@ -23,6 +26,13 @@ void command_incident(struct request *r)
 	if (!o)
 		return request_finish(r, 1, "there is no such incident", "certswapctl incidents --all");
 	request_finish_with(r, o);
+}
+
+void command_metrics(struct request *r)
+{
+	char *text = metrics_text(r->site);
+	request_finish_with(r, json_pack("{ss}", "text", text));
+	free(text);
 }
 
 void command_ping(struct request *r)

@@ -7,6 +7,7 @@
 void command_status(struct request *r);
 void command_incidents(struct request *r);
 void command_incident(struct request *r);
+void command_metrics(struct request *r);
 void command_ping(struct request *r);
 void command_submit(struct request *r);
 void command_standby(struct request *r);

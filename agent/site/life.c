@@ -20,6 +20,7 @@
 #include "site/command.h"
 #include "site/consumer.h"
 #include "site/dropbox.h"
+#include "site/metrics.h"
 #include "site/neighbour.h"
 #include "site/notice.h"
 #include "site/patrol.h"
@@ -102,6 +103,8 @@ static void tear_down(struct site *site)
 {
 	for (size_t i = 0; i < site->nservers; i++)
 		server_free(site->servers[i]); /* first: no hook answers any more */
+	metrics_close(site->metrics);
+	site->metrics = NULL;
 	notices_close(site);
 	watched_close(site->watched);
 	neighbours_close(site->neighbours);
@@ -163,8 +166,6 @@ static int make_certificates(struct site *site, struct fault *fault)
 /* What can be configured and has no effect yet is said, so that nobody relies on it. */
 static void warn_of_unused(const struct settings *s)
 {
-	if (*s->metrics_file)
-		log_warning("option-unused", "metrics_file has no effect yet; certswapctl metrics prints them");
 	for (size_t i = 0; i < s->ncertificates; i++) {
 		const struct certificate_settings *c = &s->certificates[i];
 		const struct {
@@ -237,6 +238,7 @@ void site_resume(struct site *site)
 	site->pending = pending_open(site);
 	consumers_open(site);
 	review_all(site);
+	site->metrics = metrics_open(site);
 }
 
 /* ---- reading the configuration again ---- */
@@ -333,6 +335,7 @@ static void on_certificate_changed(struct certificate *c)
 {
 	pending_review(c);
 	alert_of_swap(c);
+	metrics_changed(c->site->metrics);
 	consumers_review(c);
 	incidents_review(c);
 	if (c->site->dropbox)

@@ -19,6 +19,7 @@ struct control;
 struct dropbox;
 struct incident;
 struct intake_set;
+struct metrics;
 struct neighbours;
 struct patrol;
 struct pending;
@@ -59,6 +60,7 @@ struct site {
 	struct watched *watched;
 	struct patrol *patrol;
 	struct pending *pending; /* emergency keys being made */
+	struct metrics *metrics; /* the file of the option metrics_file; NULL: none */
 	struct neighbours *neighbours;
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;

@@ -139,23 +139,6 @@ Test(ctl_show, time_left)
 	cr_expect_str_eq(show_left(NOW - 90000, NOW, buf), "late 1 d 1 h");
 }
 
-Test(ctl_show, metrics)
-{
-	char *text = NULL;
-	size_t len;
-	json_t *o = load(full);
-	FILE *out = open_memstream(&text, &len);
-	show_metrics(o, out);
-	fclose(out);
-	cr_expect(strstr(text, "\ncertswap_certificate_served{certificate=\"shop\"} 0\n"), "%s", text);
-	cr_expect(strstr(text, "\ncertswap_standby_ready{certificate=\"shop\"} 1\n"), "%s", text);
-	cr_expect(strstr(text, "\ncertswap_certificate_not_after_seconds{certificate=\"shop\"} 1803204000\n"), "%s",
-		  text);
-	cr_expect(strstr(text, "\ncertswap_certificate_revoked{certificate=\"shop\"} 0\n"), "%s", text);
-	free(text);
-	json_decref(o);
-}
-
 Test(ctl_show, incidents)
 {
 	json_t *o = load(
