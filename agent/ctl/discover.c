@@ -62,7 +62,7 @@ static void add_pair(struct discovery *d, const struct server *server, const str
 	struct discovered *v = find_or_add(d, pair);
 	v->places = xrealloc(v->places, (v->nplaces + 1) * sizeof *v->places);
 	v->places[v->nplaces++] = (struct place){server, host, pair};
-	v->served |= host->tls && server->pid != 0;
+	v->served |= (host->tls || host->starttls) && server->pid != 0;
 }
 
 static void collect(struct discovery *d)

@@ -27,10 +27,13 @@ static void print_place(struct ctl *ctl, const struct place *p)
 	bool is_default = false;
 	for (size_t i = 0; i < p->host->nlistens; i++)
 		is_default |= p->host->listens[i].default_server && p->host->listens[i].tls;
-	AUTO_FREE char *text = xasprintf(
-		"%s%s, %s on %s%s (%s)%s%s", *names ? names : "any name", p->host->tls ? "" : " (no TLS here)",
-		p->server->name, addresses, is_default ? ", the default" : "", where,
-		p->pair->certificate.inherited ? "; inherited from " : "", p->pair->certificate.inherited ? cert : "");
+	AUTO_FREE char *text = xasprintf("%s%s, %s on %s%s (%s)%s%s", *names ? names : "any name",
+					 p->host->tls        ? ""
+					 : p->host->starttls ? " (STARTTLS)"
+							     : " (no TLS here)",
+					 p->server->name, addresses, is_default ? ", the default" : "", where,
+					 p->pair->certificate.inherited ? "; inherited from " : "",
+					 p->pair->certificate.inherited ? cert : "");
 	print_wrapped(ctl->out, "  for     ", 10, text);
 }
 
@@ -170,18 +173,25 @@ void discovery_print(struct ctl *ctl, const struct discovery *d)
 		print_discovered(ctl, &d->v[i]);
 }
 
+/* A path or a name may hold any byte; JSON takes UTF-8. NULL: null. */
+static json_t *string_json(const char *s)
+{
+	AUTO_FREE char *text = s ? text_printable(xstrdup(s)) : NULL;
+	return text ? json_string(text) : json_null();
+}
+
 static json_t *words_json(const struct words *w)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; i < w->n; i++)
-		json_array_append_new(list, json_string(text_printable(w->v[i])));
+		json_array_append_new(list, string_json(w->v[i]));
 	return list;
 }
 
 static json_t *place_json(const struct webconf *w, const struct webconf_place *at)
 {
 	const char *path = at->file < w->nfiles ? w->files[at->file].path : "";
-	return json_pack("{ss, si}", "file", path, "line", (int)at->line);
+	return json_pack("{so, si}", "file", string_json(path), "line", (int)at->line);
 }
 
 static json_t *value_json(const struct webconf *w, const struct webconf_value *v)
@@ -198,8 +208,8 @@ static json_t *listens_json(const struct webconf_host *h)
 	json_t *list = json_array();
 	for (size_t i = 0; i < h->nlistens; i++) {
 		const struct webconf_listen *l = &h->listens[i];
-		json_array_append_new(list, json_pack("{ss, sb, sb, sb, sb}", "address", l->address, "tls", l->tls,
-						      "default_server", l->default_server, "proxy_protocol",
+		json_array_append_new(list, json_pack("{so, sb, sb, sb, sb}", "address", string_json(l->address), "tls",
+						      l->tls, "default_server", l->default_server, "proxy_protocol",
 						      l->proxy_protocol, "quic", l->quic));
 	}
 	return list;
@@ -235,9 +245,10 @@ static json_t *discovered_json(const struct discovered *d)
 		json_array_append_new(places, host_json(&d->places[i]));
 	for (size_t i = 0; i < d->nreaders; i++) {
 		const struct reader *r = &d->readers[i];
-		json_array_append_new(readers, json_pack("{ss, ss, ss, ss, sb}", "program", r->program, "directive",
-							 r->directive, "path", r->path, "where", r->where,
-							 "same_key_only", r->same_key));
+		json_array_append_new(readers,
+				      json_pack("{so, so, so, so, sb}", "program", string_json(r->program), "directive",
+						string_json(r->directive), "path", string_json(r->path), "where",
+						string_json(r->where), "same_key_only", r->same_key));
 	}
 	for (size_t i = 0; i < d->nwrong; i++) {
 		const struct wrong *w = &d->wrong[i];
@@ -247,10 +258,11 @@ static json_t *discovered_json(const struct discovered *d)
 				  w->finding ? finding_name(w->finding->code) : wrong_name[w->code], "severity",
 				  severity_name(w->finding ? w->finding->severity : FINDING_WARN), "text", w->text));
 	}
-	return json_pack("{ss, ss?, ss?, sb, sb, so, so, so, so}", "certificate", d->certificate->text, "key",
-			 d->key ? d->key->text : NULL, "chain", d->chain ? d->chain->text : NULL, "served", d->served,
-			 "key_read", d->proved && !d->no_key, "leaf", leaf_json(d), "places", places, "readers",
-			 readers, "wrong", wrong);
+	return json_pack("{so, so, so, sb, sb, so, so, so, so}", "certificate", string_json(d->certificate->text),
+			 "key", string_json(d->key ? d->key->text : NULL), "chain",
+			 string_json(d->chain ? d->chain->text : NULL), "served", d->served, "key_read",
+			 d->proved && !d->no_key, "leaf", leaf_json(d), "places", places, "readers", readers, "wrong",
+			 wrong);
 }
 
 static json_t *server_json(const struct server *s)

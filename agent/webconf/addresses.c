@@ -10,10 +10,17 @@ struct end {
 	size_t order;
 };
 
+/* A port of TCP and one of UDP are two. */
+static int compare_addresses(const struct webconf_listen *x, const struct webconf_listen *y)
+{
+	int order = strcmp(x->address, y->address);
+	return order ? order : (int)x->quic - (int)y->quic;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct end *x = a, *y = b;
-	int order = strcmp(x->listen->address, y->listen->address);
+	int order = compare_addresses(x->listen, y->listen);
 	return order ? order : x->order < y->order ? -1 : x->order > y->order;
 }
 
@@ -40,7 +47,7 @@ void addresses_each(struct webconf *w, enum webconf_context context, void (*each
 	struct webconf_listen **group = xcalloc(n + 1, sizeof *group);
 	qsort(ends, n, sizeof *ends, compare);
 	for (size_t i = 0, j; i < n; i = j) {
-		for (j = i; j < n && strcmp(ends[i].listen->address, ends[j].listen->address) == 0; j++)
+		for (j = i; j < n && compare_addresses(ends[i].listen, ends[j].listen) == 0; j++)
 			group[j - i] = ends[j].listen;
 		each(group, j - i);
 	}

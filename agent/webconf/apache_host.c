@@ -24,8 +24,6 @@ static char *why_out_of_reach(const struct walk *walk, const char *text, const c
 		return xstrdup("it lies in a token (pkcs11:), not in a file");
 	if (strncmp(text, "builtin:", 8) == 0)
 		return xstrdup("it is asked for at the start (builtin:)");
-	if (walk->in_if)
-		return xstrdup("it stands inside of <If>, where Apache does not take it");
 	if (walk->macro)
 		return xasprintf("it stands in the macro %s, used at %s:%u", walk->macro->name,
 				 walk->a->r->w->files[walk->use_file].path, walk->use_line);
@@ -42,6 +40,8 @@ static struct webconf_value value_of(const struct walk *walk, const struct node 
 				      .out_of_reach = why,
 				      .at = place_of(walk->file, node)};
 	value.at.in_macro = walk->macro != NULL;
+	hide_pin(value.text);
+	hide_pin(value.raw);
 	return value;
 }
 
@@ -115,6 +115,11 @@ void apache_directive(const struct walk *walk, const struct node *node, const st
 	const char *name = node->words[0].text;
 	struct webconf_host *h = host_of(walk);
 	struct scope *s = apache_scope(walk);
+	if (walk->in_if && strncasecmp(name, "SSLCertificate", 14) == 0) {
+		reading_note(walk->a->r, walk->file, node->line, "%s stands inside of <If>, where Apache refuses it",
+			     name);
+		return;
+	}
 	if (read_pair(walk, node, args->v[0], unknown) || read_use(walk, node, args->v[0], unknown))
 		return;
 	if (strcasecmp(name, "SSLEngine") == 0)

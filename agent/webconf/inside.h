@@ -58,6 +58,9 @@ void reading_leave(struct reading *r, struct nodes *nodes);
 char *path_below(const char *folder, const char *path);
 char *path_folder(const char *path); /* "/etc/nginx" of "/etc/nginx/nginx.conf"; the caller frees */
 
+/* In place: a PKCS #11 URI may hold the token's PIN (RFC 7512 2.4), which is shown to nobody. */
+void hide_pin(char *uri);
+
 struct webconf_place place_of(uint32_t file, const struct node *node);
 void value_copy(struct webconf_value *to, const struct webconf_value *from);
 void value_done(struct webconf_value *v);

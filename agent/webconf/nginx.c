@@ -12,11 +12,12 @@ static const char *const inherited_names[] = {
 	[CERTIFICATE] = "ssl_certificate", [KEY] = "ssl_certificate_key",    [TICKET_KEY] = "ssl_session_ticket_key",
 	[STAPLE] = "ssl_stapling_file",    [PASSWORD] = "ssl_password_file", [TRUSTED] = "ssl_trusted_certificate"};
 _Static_assert(ARRAY_SIZE(inherited_names) == INHERITED, "each directive has its name");
-enum flag { SSL_ON, REJECTS, STAPLING, VERIFY, FLAGS };
+enum flag { SSL_ON, REJECTS, STAPLING, VERIFY, STARTTLS, FLAGS };
 static const char *const flag_names[] = {[SSL_ON] = "ssl",
 					 [REJECTS] = "ssl_reject_handshake",
 					 [STAPLING] = "ssl_stapling",
-					 [VERIFY] = "ssl_verify_client"};
+					 [VERIFY] = "ssl_verify_client",
+					 [STARTTLS] = "starttls"};
 _Static_assert(ARRAY_SIZE(flag_names) == FLAGS, "each flag has its name");
 
 struct values {
@@ -68,10 +69,13 @@ static const char *out_of_reach(const char *text)
 static struct webconf_value value_of(const struct walk *walk, uint32_t file, const struct node *node)
 {
 	const char *text = node->words[1].text, *why = out_of_reach(text);
-	return (struct webconf_value){.text = why ? xstrdup(text) : path_below(walk->folder, text),
+	struct webconf_value value = {.text = why ? xstrdup(text) : path_below(walk->folder, text),
 				      .raw = xstrdup(text),
 				      .out_of_reach = xstrdup(why),
 				      .at = place_of(file, node)};
+	hide_pin(value.text);
+	hide_pin(value.raw);
+	return value;
 }
 
 static struct webconf_host *host_of(const struct walk *walk)
@@ -98,6 +102,8 @@ static void add_addresses(struct webconf_host *h, const struct webconf_listen *l
 					     : xstrdup(text);
 	const char *port = !text[digits] ? text : colon ? colon + 1 : "80";
 	char *end;
+	if (strcmp(host, "0.0.0.0") == 0)
+		strcpy(host, "*"); /* nginx takes both for one */
 	if (strncmp(text, "unix:", 5) == 0) {
 		add_address(h, like, xstrdup(text));
 		return;
@@ -114,13 +120,17 @@ static void add_addresses(struct webconf_host *h, const struct webconf_listen *l
 static void read_listen(const struct walk *walk, uint32_t file, const struct node *node)
 {
 	struct webconf_listen l = {.at = place_of(file, node)};
+	bool udp = false;
 	for (size_t i = 2; i < node->nwords; i++) {
 		const char *word = node->words[i].text;
 		l.tls |= strcmp(word, "ssl") == 0 || strcmp(word, "quic") == 0;
 		l.quic |= strcmp(word, "quic") == 0;
 		l.default_server |= strcmp(word, "default_server") == 0 || strcmp(word, "default") == 0;
 		l.proxy_protocol |= strcmp(word, "proxy_protocol") == 0;
+		udp |= strcmp(word, "udp") == 0;
 	}
+	if (udp)
+		return; /* no TLS of certificates there */
 	add_addresses(host_of(walk), &l, node->words[1].text);
 }
 
@@ -326,6 +336,7 @@ static void finish_server(struct reading *r, struct scope *s, const struct scope
 	h->must_staple = flags[STAPLING] > 0;
 	h->demands_client = flags[VERIFY] > 0;
 	h->tls = flags[SSL_ON] > 0;
+	h->starttls = h->context == WEBCONF_MAIL && flags[STARTTLS] > 0;
 	if (h->nlistens == 0)
 		host_add_listen(h)->address = xstrdup("*:80");
 	for (size_t i = 0; i < h->nlistens; i++)

@@ -117,6 +117,13 @@ char *path_folder(const char *path)
 	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
+void hide_pin(char *uri)
+{
+	char *pin = strstr(uri, "pin-value=");
+	for (char *s = pin ? pin + strlen("pin-value=") : uri + strlen(uri); *s && !strchr("&;", *s); s++)
+		*s = '*';
+}
+
 struct webconf_place place_of(uint32_t file, const struct node *node)
 {
 	struct webconf_place at = {.file = file, .line = node->line, .from = node->from, .to = node->to};

@@ -109,6 +109,7 @@ struct webconf_host {
 	struct webconf_use *uses;
 	size_t nuses;
 	bool tls;            /* it ends TLS on at least one address */
+	bool starttls;       /* mail: after STARTTLS */
 	bool rejects;        /* ssl_reject_handshake: no certificate is needed */
 	bool must_staple;    /* stapling is switched on */
 	bool demands_client; /* clients must show a certificate */

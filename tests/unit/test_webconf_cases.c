@@ -38,9 +38,9 @@ static void render_uses(struct text *out, const struct webconf *w, const char *i
 static void render_host(struct text *out, const struct webconf *w, const struct webconf_host *h)
 {
 	AUTO_FREE char *where = webconf_where(w, &h->at), *names = words_join(&h->names, " ");
-	text_add(out, "%s %s names [%s]%s%s%s%s\n", webconf_context_name[h->context], where, names,
-		 h->tls ? " tls" : "", h->rejects ? " rejects" : "", h->must_staple ? " staples" : "",
-		 h->demands_client ? " client" : "");
+	text_add(out, "%s %s names [%s]%s%s%s%s%s\n", webconf_context_name[h->context], where, names,
+		 h->tls ? " tls" : "", h->starttls ? " starttls" : "", h->rejects ? " rejects" : "",
+		 h->must_staple ? " staples" : "", h->demands_client ? " client" : "");
 	for (size_t i = 0; i < h->nlistens; i++) {
 		const struct webconf_listen *l = &h->listens[i];
 		text_add(out, "  listen %s%s%s%s%s\n", l->address, l->tls ? " tls" : "",
@@ -105,7 +105,7 @@ static void check_place(const struct bundle *b, const struct webconf *w, const s
 			  v->at.value_to <= v->at.to && v->at.to <= len);
 		cr_assert(memmem(bytes + v->at.from, v->at.to - v->at.from, "SSL", 3) ||
 			  memmem(bytes + v->at.from, v->at.to - v->at.from, "ssl", 3));
-		if (!strpbrk(v->raw, "\"'\\"))
+		if (!strpbrk(v->raw, "\"'\\*"))
 			cr_assert(memmem(bytes + v->at.value_from, v->at.value_to - v->at.value_from, v->raw,
 					 strlen(v->raw)) ||
 				  memchr(bytes + v->at.value_from, '\\', v->at.value_to - v->at.value_from));
