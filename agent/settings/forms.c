@@ -161,6 +161,13 @@ const struct form form_user = {"user", "the name or number of a user or group", 
 const struct form form_host = {
 	"host", "a host name (in its xn-- form where it is not ASCII), a wildcard like *.example.jp, or an IP address",
 	is_host};
+static bool is_place(const char *s)
+{
+	return is_endpoint(strncmp(s, "proxy:", 6) == 0 ? s + 6 : s);
+}
+
+const struct form form_place = {"endpoint", "HOST:PORT, [IPV6]:PORT or unix:/path, with proxy: before it or not",
+				is_place};
 const struct form form_endpoint = {"endpoint", "HOST:PORT, [IPV6]:PORT or unix:/path", is_endpoint};
 const struct form form_pin = {"pin", "sha256/ and the 44 characters of a SHA-256 in base64", is_pin};
 const struct form form_url = {"url", "a URL that begins with https:// or http://", is_url};

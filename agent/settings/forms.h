@@ -13,6 +13,7 @@ extern const struct form form_name;     /* text_is_name */
 extern const struct form form_path;     /* absolute, without control characters */
 extern const struct form form_user;     /* user or group: name or number */
 extern const struct form form_host;     /* host name, wildcard or IP address, as a certificate holds it */
+extern const struct form form_place;    /* an endpoint, or proxy:ENDPOINT where a PROXY header is expected */
 extern const struct form form_endpoint; /* HOST:PORT, [V6]:PORT, unix:/path */
 extern const struct form form_pin;      /* sha256/ and 32 bytes in base64 (RFC 7469 2.4) */
 extern const struct form form_url;      /* http:// or https:// */

@@ -97,7 +97,7 @@ const struct option option_table[] = {
 	 .help = "Host names, wildcards and IP addresses that every candidate has to cover."},
 	{CERTIFICATE(servers), WORDS("servers", form_name), .words = "none",
 	 .help = "Names of the servers that serve it."},
-	{CERTIFICATE(probe), WORDS("probe", form_endpoint), .words = "what the servers listen on",
+	{CERTIFICATE(probe), WORDS("probe", form_place), .words = "what the servers listen on",
 	 .help = "Where a handshake shows what is served: HOST:PORT, [IPV6]:PORT or unix:/path."},
 	{CERTIFICATE(manage), ONE_OF("manage", manage_names, "swap"),
 	 .help = "observe watches, proves and alerts, and never touches anything."},

@@ -5,10 +5,8 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "site/parent.h"
 
 #define PLACES_PER_JOB 200
-#define ENDPOINTS_MAX  64
 #define HANDSHAKE_MS   2000
 #define BASELINE_MS    5000
 #define SETTLE_MS                                                                                                      \
@@ -30,109 +28,11 @@ struct places_round {
 	size_t njobs, left;
 	size_t nplaces;          /* the journal may be gone when the round closes */
 	struct probe_seen *seen; /* one for each place; moved out of the replies */
-	bool *asked;
-	struct fault fault;  /* of a worker */
-	struct timer *timer; /* calls back when there was nothing to ask */
+	bool *asked, *now;       /* ever; in the jobs under way */
+	bool with_header;        /* the second look of a baseline: places that may want a PROXY header */
+	struct fault fault;      /* of a worker */
+	struct timer *timer;     /* calls back when there was nothing to ask */
 };
-
-uint8_t places_key(const char *key_type)
-{
-	if (key_type && strncmp(key_type, "rsa", 3) == 0)
-		return PROBE_KEY_RSA;
-	return key_type && strncmp(key_type, "ecdsa", 5) == 0 ? PROBE_KEY_ECDSA : PROBE_KEY_ANY;
-}
-
-/* A wildcard is probed by a label that nobody has a reason to serve otherwise. */
-static char *probe_name(const char *name)
-{
-	return strncmp(name, "*.", 2) == 0 ? xasprintf("certswap-probe.%s", name + 2) : xstrdup(name);
-}
-
-static void add_place(struct journal *j, size_t belongs, const char *endpoint, char *server_name)
-{
-	j->places = xrealloc(j->places, (j->nplaces + 1) * sizeof *j->places);
-	j->places[j->nplaces++] = (struct journal_place){.endpoint = xstrdup(endpoint),
-							 .server_name = server_name,
-							 .turns = -1,
-							 .server = -1,
-							 .belongs = (int)belongs};
-}
-
-static bool is_address(const char *name)
-{
-	return strchr(name, ':') || name[strspn(name, "0123456789.")] == '\0';
-}
-
-static void list_listeners(const struct site *site, const char *server, struct words *ret)
-{
-	struct listeners l = {0};
-	const struct server_settings *s = settings_server(site->settings, server);
-	if (s)
-		parent_listeners(s, &l);
-	listeners_endpoints(&l, ret);
-	free(l.v);
-}
-
-/* The configured ones, else whatever its servers listen on now: the baseline shows which of these serve this
- * certificate. */
-static void list_endpoints(const struct certificate *c, struct words *ret)
-{
-	if (c->settings->probe.n)
-		return words_copy(ret, &c->settings->probe);
-	for (size_t i = 0; i < c->settings->servers.n; i++)
-		list_listeners(c->site, c->settings->servers.v[i], ret);
-}
-
-static void forget_places(struct journal *j)
-{
-	for (size_t i = 0; i < j->nplaces; i++) {
-		free(j->places[i].endpoint);
-		free(j->places[i].server_name);
-	}
-	free(j->places);
-	j->places = NULL;
-	j->nplaces = 0;
-}
-
-/* Every name of the certificate at every endpoint, and no name. */
-static void add_places(struct journal *j, size_t belongs, const struct certificate *c, const struct words *endpoints)
-{
-	const struct words *names = certificate_names(c);
-	for (size_t e = 0; e < endpoints->n && e < ENDPOINTS_MAX; e++) {
-		add_place(j, belongs, endpoints->v[e], xstrdup(""));
-		for (size_t n = 0; n < names->n; n++)
-			if (!is_address(names->v[n])) /* RFC 6066 3: no addresses in SNI */
-				add_place(j, belongs, endpoints->v[e], probe_name(names->v[n]));
-	}
-}
-
-void places_list(struct journal *j, struct certificate *const *certificates)
-{
-	forget_places(j);
-	for (size_t i = 0; i < j->txn.ncertificates; i++) {
-		struct words endpoints = {0};
-		list_endpoints(certificates[i], &endpoints);
-		add_places(j, i, certificates[i], &endpoints);
-		words_done(&endpoints);
-	}
-}
-
-void places_add_server(struct journal *j, struct certificate *const *certificates, size_t server)
-{
-	for (size_t i = 0; i < j->nplaces; i++)
-		if (j->places[i].server == (int)server)
-			return;
-	for (size_t i = 0; i < j->txn.ncertificates; i++) {
-		struct words endpoints = {0};
-		size_t before = j->nplaces;
-		if (!certificates[i]->settings->probe.n)
-			list_listeners(certificates[i]->site, j->servers[server], &endpoints);
-		add_places(j, i, certificates[i], &endpoints);
-		for (size_t k = before; k < j->nplaces; k++)
-			j->places[k].server = (int)server;
-		words_done(&endpoints);
-	}
-}
 
 /* Of a certificate that a stranger changed, or that is not where this goal wants it, a place need only give a
  * handshake. */
@@ -186,9 +86,11 @@ static void describe(struct places_verdict *v, const struct journal_place *p, co
 {
 	if (v->text)
 		return;
-	v->text = xasprintf("%s%s%s: %s%s%s", p->endpoint, *p->server_name ? " " : "", p->server_name,
-			    probe_result_text(seen->result), seen->text && *seen->text ? ": " : "",
-			    seen->text ? seen->text : "");
+	static const char *const versions[PROBE_VERSIONS] = {
+		[PROBE_VERSION_ANY] = "", [PROBE_TLS_1_2] = " (TLS 1.2)", [PROBE_TLS_1_3] = " (TLS 1.3)"};
+	v->text = xasprintf("%s%s%s%s: %s%s%s", p->endpoint, *p->server_name ? " " : "", p->server_name,
+			    p->version < PROBE_VERSIONS ? versions[p->version] : "", probe_result_text(seen->result),
+			    seen->text && *seen->text ? ": " : "", seen->text ? seen->text : "");
 }
 
 /* A place that gave no handshake at the baseline owes none now (it may be no TLS port at all); but it must not show the
@@ -260,6 +162,24 @@ static void keep_baseline(struct journal *j, struct journal_place *p, const stru
 			p->turns = (int)i;
 }
 
+/* Both versions of TLS are one line where they show the same, or one of them shows nothing. */
+static bool add_served(struct served *served, size_t n, const struct journal_place *p, const struct digest *shown)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(served[i].endpoint, p->endpoint) != 0 || strcmp(served[i].server_name, p->server_name) != 0)
+			continue;
+		if (digest_is_zero(&served[i].sha256))
+			served[i].sha256 = *shown;
+		if (digest_is_zero(shown) || digest_equal(&served[i].sha256, shown))
+			return false;
+	}
+	served[n] = (struct served){.endpoint = xstrdup(p->endpoint),
+				    .server_name = xstrdup(p->server_name),
+				    .sha256 = *shown,
+				    .checked_at = clock_wall()};
+	return true;
+}
+
 /* What the certificate's own endpoints showed, for `status`. */
 static void keep_served(struct places_round *round, size_t index)
 {
@@ -269,18 +189,60 @@ static void keep_served(struct places_round *round, size_t index)
 	for (size_t i = 0; i < j->nplaces; i++) {
 		if (j->places[i].belongs != (int)index || !round->asked[i])
 			continue;
-		served[n++] = (struct served){.endpoint = xstrdup(j->places[i].endpoint),
-					      .server_name = xstrdup(j->places[i].server_name),
-					      .sha256 = round->seen[i].sha256,
-					      .checked_at = clock_wall()};
+		n += add_served(served, n, &j->places[i], &round->seen[i].sha256);
 	}
 	certificate_set_served(round->certificates[index], served, n);
 }
+
+static bool shows_at_all(const struct places_round *round, const char *endpoint)
+{
+	const struct journal *j = round->journal;
+	for (size_t i = 0; i < j->nplaces; i++)
+		if (round->asked[i] && round->seen[i].result == PROBE_SHOWN &&
+		    strcmp(j->places[i].endpoint, endpoint) == 0)
+			return true;
+	return false;
+}
+
+/* After the first look of a baseline: an endpoint that takes connections and gives no handshake at all may want a PROXY
+ * header first. Returns how many places are to be asked so. */
+static size_t choose_for_header(struct places_round *round)
+{
+	struct journal *j = round->journal;
+	size_t n = 0;
+	for (size_t i = 0; i < j->nplaces; i++) {
+		struct journal_place *p = &j->places[i];
+		enum probe_result result = round->seen[i].result;
+		round->now[i] = round->asked[i] && !p->proxy_protocol && p->starttls == PROBE_TLS &&
+				(result == PROBE_TLS_FAILED || result == PROBE_NO_ANSWER) &&
+				!shows_at_all(round, p->endpoint);
+		p->proxy_protocol |= round->now[i];
+		n += round->now[i];
+	}
+	return n;
+}
+
+/* After the second: where the header did not help either, it was none that was missing. */
+static void take_back_headers(struct places_round *round)
+{
+	struct journal *j = round->journal;
+	for (size_t i = 0; i < j->nplaces; i++)
+		if (round->now[i] && !shows_at_all(round, j->places[i].endpoint))
+			j->places[i].proxy_protocol = false;
+}
+
+static void start_jobs(struct places_round *round, int64_t deadline_ms);
 
 static void finish(void *data)
 {
 	struct places_round *round = data;
 	struct journal *j = round->journal;
+	if (round->with_header)
+		take_back_headers(round);
+	else if (round->goal == PLACES_BASELINE && !round->fault.code && choose_for_header(round)) {
+		round->with_header = true;
+		return start_jobs(round, BASELINE_MS);
+	}
 	struct places_verdict v = {.parts = xcalloc(j->txn.nservers, sizeof *v.parts)};
 	for (size_t i = 0; i < j->txn.nservers; i++)
 		v.parts[i].wire = TXN_WIRE_WANTED;
@@ -305,6 +267,13 @@ static void finish(void *data)
 	places_close(round);
 }
 
+static void forget_seen(struct probe_seen *seen)
+{
+	free(seen->serial);
+	free(seen->text);
+	*seen = (struct probe_seen){0};
+}
+
 static void on_reply(struct message *message, const struct fault *fault, void *data)
 {
 	struct places_job *part = data;
@@ -317,9 +286,10 @@ static void on_reply(struct message *message, const struct fault *fault, void *d
 		fault_set(&round->fault, -1, "certswap-worker (probe) sent a reply that makes no sense");
 	size_t at = 0;
 	for (size_t i = part->first; i < part->first + part->n; i++) {
-		if (!round->asked[i])
+		if (!round->now[i])
 			continue;
 		if (at < reply.n) {
+			forget_seen(&round->seen[i]);
 			round->seen[i] = reply.v[at];
 			reply.v[at] = (struct probe_seen){0};
 		} else if (!round->fault.code) {
@@ -352,13 +322,14 @@ static void start_job(struct places_round *round, struct places_job *part, int64
 	request.v = xcalloc(part->n, sizeof *request.v);
 	for (size_t i = part->first; i < part->first + part->n; i++) {
 		struct journal_place *p = &round->journal->places[i];
-		if (!round->asked[i])
+		if (!round->now[i])
 			continue;
 		request.v[request.n++] = (struct probe_place){.endpoint = p->endpoint,
 							      .server_name = p->server_name,
 							      .key = key_of(round, p),
 							      .starttls = (enum probe_starttls)p->starttls,
 							      .proxy_protocol = p->proxy_protocol,
+							      .version = (enum probe_version)p->version,
 							      .expect = wanted(round, p)};
 	}
 	struct packer body = {0};
@@ -367,6 +338,20 @@ static void start_job(struct places_round *round, struct places_job *part, int64
 			      deadline_ms + WORKER_GRACE_MS, on_reply, part);
 	packer_done(&body);
 	free(request.v); /* its strings are the journal's */
+}
+
+static void start_jobs(struct places_round *round, int64_t deadline_ms)
+{
+	size_t nplaces = round->journal->nplaces;
+	free(round->jobs);
+	round->njobs = round->left = (nplaces + PLACES_PER_JOB - 1) / PLACES_PER_JOB;
+	round->jobs = xcalloc(round->njobs, sizeof *round->jobs);
+	for (size_t i = 0; i < round->njobs; i++) {
+		size_t first = i * PLACES_PER_JOB, left = nplaces - first;
+		round->jobs[i] = (struct places_job){
+			.round = round, .first = first, .n = left < PLACES_PER_JOB ? left : PLACES_PER_JOB};
+		start_job(round, &round->jobs[i], deadline_ms);
+	}
 }
 
 struct places_round *places_look(struct site *site, struct journal *j, struct certificate *const *certificates,
@@ -378,21 +363,14 @@ struct places_round *places_look(struct site *site, struct journal *j, struct ce
 	round->nplaces = j->nplaces;
 	round->seen = xcalloc(j->nplaces, sizeof *round->seen);
 	round->asked = xcalloc(j->nplaces, sizeof *round->asked);
+	round->now = xcalloc(j->nplaces, sizeof *round->now);
 	size_t asked = 0;
 	for (size_t i = 0; i < j->nplaces; i++)
-		asked += round->asked[i] = to_ask(round, &j->places[i]);
-	if (!asked) {
+		asked += round->asked[i] = round->now[i] = to_ask(round, &j->places[i]);
+	if (asked)
+		start_jobs(round, goal == PLACES_BASELINE ? BASELINE_MS : deadline_ms);
+	else
 		round->timer = timer_start(site->loop, 0, finish, round);
-		return round;
-	}
-	round->njobs = round->left = (j->nplaces + PLACES_PER_JOB - 1) / PLACES_PER_JOB;
-	round->jobs = xcalloc(round->njobs, sizeof *round->jobs);
-	for (size_t i = 0; i < round->njobs; i++) {
-		size_t first = i * PLACES_PER_JOB, left = j->nplaces - first;
-		round->jobs[i] = (struct places_job){
-			.round = round, .first = first, .n = left < PLACES_PER_JOB ? left : PLACES_PER_JOB};
-		start_job(round, &round->jobs[i], goal == PLACES_BASELINE ? BASELINE_MS : deadline_ms);
-	}
 	return round;
 }
 
@@ -403,14 +381,13 @@ void places_close(struct places_round *round)
 	for (size_t i = 0; i < round->njobs; i++)
 		if (round->jobs[i].job)
 			job_close(round->jobs[i].job);
-	for (size_t i = 0; round->seen && i < round->nplaces; i++) {
-		free(round->seen[i].serial);
-		free(round->seen[i].text);
-	}
+	for (size_t i = 0; round->seen && i < round->nplaces; i++)
+		forget_seen(&round->seen[i]);
 	timer_close(round->timer);
 	free(round->certificates);
 	free(round->jobs);
 	free(round->seen);
 	free(round->asked);
+	free(round->now);
 	free(round);
 }

@@ -90,8 +90,8 @@ static json_t *server_record(const char *name, const struct txn_server *facts)
 
 static json_t *place_record(const struct journal_place *p)
 {
-	return json_pack("{ss, ss, si, sb, so, si, si, si}", "endpoint", p->endpoint, "server_name", p->server_name,
-			 "starttls", p->starttls, "proxy_protocol", p->proxy_protocol, "before",
+	return json_pack("{ss, ss, si, sb, si, so, si, si, si}", "endpoint", p->endpoint, "server_name", p->server_name,
+			 "starttls", p->starttls, "proxy_protocol", p->proxy_protocol, "version", p->version, "before",
 			 record_from_digest(&p->before), "turns", p->turns, "server", p->server, "belongs", p->belongs);
 }
 
@@ -182,6 +182,7 @@ static void read_place(struct reader *r, struct journal_place *p, size_t ncertif
 	p->server_name = xstrdup(record_string(r, "server_name"));
 	p->starttls = (uint8_t)bounded(r, "starttls", 256);
 	p->proxy_protocol = record_bool(r, "proxy_protocol");
+	p->version = (uint8_t)bounded(r, "version", 256);
 	p->before = record_digest(r, "before");
 	int64_t turns = record_number(r, "turns"), server = record_number(r, "server");
 	p->turns = turns >= 0 && turns < (int64_t)ncertificates ? (int)turns : -1;

@@ -19,6 +19,7 @@ struct journal_place {
 	char *endpoint, *server_name;
 	uint8_t starttls; /* enum probe_starttls */
 	bool proxy_protocol;
+	uint8_t version;      /* enum probe_version */
 	struct digest before; /* zero: it gave no handshake */
 	int turns;            /* index of the certificate whose old pair it showed; -1: it showed another, or nothing */
 	int server;           /* index of the server that listens there; -1: not known */

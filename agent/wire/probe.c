@@ -43,6 +43,7 @@ void probe_request_pack(struct packer *p, const struct probe_request *r)
 		pack_u8(p, (uint8_t)place->key);
 		pack_u8(p, (uint8_t)place->starttls);
 		pack_u8(p, place->proxy_protocol);
+		pack_u8(p, (uint8_t)place->version);
 		pack_digest(p, &place->expect);
 	}
 }
@@ -63,6 +64,7 @@ static void unpack_place(struct unpacker *u, struct probe_place *ret)
 	ret->key = (enum probe_key)unpack_below(u, PROBE_KEYS);
 	ret->starttls = (enum probe_starttls)unpack_below(u, PROBE_STARTTLS_KINDS);
 	ret->proxy_protocol = unpack_below(u, 2);
+	ret->version = (enum probe_version)unpack_below(u, PROBE_VERSIONS);
 	ret->expect = unpack_digest(u);
 }
 

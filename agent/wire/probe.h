@@ -14,12 +14,16 @@
 enum probe_key { PROBE_KEY_ANY, PROBE_KEY_RSA, PROBE_KEY_ECDSA, PROBE_KEYS }; /* by restricted signature algorithms */
 enum probe_starttls { PROBE_TLS, PROBE_SMTP, PROBE_IMAP, PROBE_POP3, PROBE_STARTTLS_KINDS };
 
+/* A server may hold a pair for one version only, or turn for one only: each is asked for by itself. */
+enum probe_version { PROBE_VERSION_ANY, PROBE_TLS_1_2, PROBE_TLS_1_3, PROBE_VERSIONS }; /* 1_2: and older */
+
 struct probe_place {
 	char *endpoint;    /* "127.0.0.1:443", "[::1]:443", "name:443", "unix:/path" */
 	char *server_name; /* SNI; "": none is sent */
 	enum probe_key key;
 	enum probe_starttls starttls;
-	bool proxy_protocol;
+	bool proxy_protocol; /* a PROXY header goes first */
+	enum probe_version version;
 	struct digest expect; /* SHA-256 of the leaf's DER; zero: one look, whatever it shows */
 };
 struct probe_request {

@@ -171,6 +171,9 @@ static bool begin_tls(struct attempt *a)
 	a->ssl = SSL_new(a->context);
 	if (!a->ssl || SSL_set_fd(a->ssl, a->fd) != 1 || SSL_set_app_data(a->ssl, a) != 1)
 		return end(a, OUTCOME_NO_ANSWER, "OpenSSL gives no connection");
+	if ((a->place->version == PROBE_TLS_1_3 && SSL_set_min_proto_version(a->ssl, TLS1_3_VERSION) != 1) ||
+	    (a->place->version == PROBE_TLS_1_2 && SSL_set_max_proto_version(a->ssl, TLS1_2_VERSION) != 1))
+		return end(a, OUTCOME_NO_ANSWER, "OpenSSL does not speak this version of TLS");
 	SSL_set_msg_callback(a->ssl, note_message);
 	SSL_set_msg_callback_arg(a->ssl, a);
 	if (a->place->server_name[0] && SSL_set_tlsext_host_name(a->ssl, a->place->server_name) != 1)

@@ -43,6 +43,7 @@ static struct journal *make_journal(void)
 					      .server_name = xstrdup("shop.test"),
 					      .starttls = 2,
 					      .proxy_protocol = true,
+					      .version = 2,
 					      .before = digest_of(50),
 					      .turns = 1,
 					      .server = 2,

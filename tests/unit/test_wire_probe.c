@@ -12,7 +12,11 @@ Test(wire_probe, request_there_and_back)
 {
 	char endpoint[] = "[::1]:443", name[] = "shop.example.jp", socket[] = "unix:/run/x", none[] = "";
 	struct probe_place places[] = {
-		{.endpoint = endpoint, .server_name = name, .key = PROBE_KEY_ECDSA, .proxy_protocol = true},
+		{.endpoint = endpoint,
+		 .server_name = name,
+		 .key = PROBE_KEY_ECDSA,
+		 .proxy_protocol = true,
+		 .version = PROBE_TLS_1_2},
 		{.endpoint = socket, .server_name = none, .starttls = PROBE_POP3, .expect = {{7, 8, 9}}},
 	};
 	struct probe_request r = {.v = places, .n = 2, .timeout_ms = 1, .deadline_ms = 70000, .settle_ms = 3}, back;
@@ -27,7 +31,8 @@ Test(wire_probe, request_there_and_back)
 	cr_assert(eq(sz, back.n, 2));
 	cr_assert(eq(str, back.v[0].endpoint, endpoint));
 	cr_assert(eq(str, back.v[0].server_name, name));
-	cr_assert(back.v[0].key == PROBE_KEY_ECDSA && back.v[0].proxy_protocol && back.v[0].starttls == PROBE_TLS);
+	cr_assert(back.v[0].key == PROBE_KEY_ECDSA && back.v[0].proxy_protocol && back.v[0].starttls == PROBE_TLS &&
+		  back.v[0].version == PROBE_TLS_1_2);
 	cr_assert(back.v[1].starttls == PROBE_POP3 && !back.v[1].proxy_protocol);
 	cr_assert(digest_equal(&back.v[1].expect, &places[1].expect));
 	probe_request_done(&back);
@@ -43,10 +48,10 @@ Test(wire_probe, unknown_values_are_refused)
 	char endpoint[] = "a:1", name[] = "b";
 	struct probe_place place = {.endpoint = endpoint, .server_name = name};
 	struct probe_request r = {.v = &place, .n = 1}, back;
-	for (int which = 0; which < 3; which++) {
+	for (int which = 0; which < 4; which++) {
 		struct packer p = {0};
 		probe_request_pack(&p, &r);
-		p.bytes[p.len - 32 - 3 + (size_t)which] = 200; /* key, starttls, proxy_protocol */
+		p.bytes[p.len - 32 - 4 + (size_t)which] = 200; /* key, starttls, proxy_protocol, version */
 		struct unpacker u = {.bytes = p.bytes, .len = p.len};
 		cr_assert(eq(int, probe_request_unpack(&u, &back), -EBADMSG));
 		packer_done(&p);

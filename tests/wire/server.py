@@ -7,6 +7,7 @@
     tickets     offers to resume sessions; each one resumed becomes a line in folder/resumed
     clients     a PEM file: a certificate is demanded of the client
     newest      "1.2": no TLS 1.3
+    proxy       a PROXY header (version 1) is demanded before TLS
     domain      the pairs are for names below it; others, and who names none, get `otherwise`, a folder as above
 
 Runs in the background once it listens; ends on SIGTERM."""
@@ -14,6 +15,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import ssl
@@ -78,9 +80,27 @@ class Server:
         new.sni_callback = choose
         return new
 
+    @staticmethod
+    def by_version(newer, new, old):
+        """Who offers TLS 1.3 gets the new pair, others the old one; or the other way round."""
+        def choose(plain):
+            hello = plain.recv(4096, socket.MSG_PEEK)
+            offers = re.search(rb"\x00\x2b\x00[\x03-\x20][\x02-\x20](?:..)*?\x03\x04", hello, re.DOTALL)
+            return new if bool(offers) == newer else old
+        return choose
+
+    @staticmethod
+    def read_header(plain):
+        header = b""
+        while not header.endswith(b"\r\n"):
+            byte = plain.recv(1)
+            if not byte or len(header) > 107 or not b"PROXY ".startswith((header + byte)[:6]):
+                raise OSError("no PROXY header")
+            header += byte
+
     def turn(self, *_):
         """SIGHUP. all: as it should; none: nothing; in-turn: old and new by turns; ipv6: only there; ipv6-once: so, and
-        then nothing ever again; unnamed: only who names no server sees it; first: only the first of the pairs; dies."""
+        then nothing ever again; unnamed: only who names no server sees it; first: only the first of the pairs; tls1.2, tls1.3: only for who speaks that; dies."""
         how, now, old = self.settings["turn"], self.pairs_now(), self.at_start
         changed = now != old
         if how == "none" or (how == "ipv6-once" and self.turned):
@@ -95,6 +115,8 @@ class Server:
                 continue
             elif how == "unnamed" and changed:
                 self.contexts[s] = itertools.repeat(self.unnamed_only(old, now))
+            elif how in ("tls1.2", "tls1.3") and changed:
+                self.contexts[s] = itertools.repeat(self.by_version(how == "tls1.3", self.context(now), self.context(old)))
             elif how == "first":
                 self.contexts[s] = itertools.repeat(self.context(now[:1] + old[1:]))
             else:
@@ -103,6 +125,10 @@ class Server:
     def shake_hands(self, plain, context):
         try:
             plain.settimeout(HANDSHAKE_SECONDS)
+            if self.settings.get("proxy"):
+                self.read_header(plain)
+            if callable(context):
+                context = context(plain)
             with context.wrap_socket(plain, server_side=True) as secure:
                 if secure.session_reused:
                     with open(self.folder / "resumed", "a", encoding="ascii") as file:

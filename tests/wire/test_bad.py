@@ -32,6 +32,7 @@ class Unturned(Bad):
     def test_wire_that_does_not_turn(self):
         with TrialRun("wire", Trial("deaf", turn="none"), Trial("in-turn", turn="in-turn"),
                       Trial("ipv6-only", turn="ipv6", hosts=BOTH), Trial("unnamed-only", turn="unnamed"),
+                      Trial("only-12", turn="tls1.2"), Trial("only-13", turn="tls1.3"), Trial("header", turn="none", proxy=True),
                       Trial("resumes", turn="none", tickets=True)) as run:
             run.agent.start()
             run.begin()
@@ -42,6 +43,8 @@ class Unturned(Bad):
                 "in-turn": [places["in-turn"], "in turn"],
                 "ipv6-only": [places["ipv6-only"], "goes on showing another certificate"],
                 "unnamed-only": [places["unnamed-only"], "unnamed-only.example.test"],
+                "only-12": [places["only-12"], "(TLS 1.3)"], "only-13": [places["only-13"], "(TLS 1.2)"],
+                "header": [places["header"], "goes on showing another certificate"],
                 "resumes": [places["resumes"], "goes on showing another certificate"]})
             self.assertEqual(run.trials["resumes"].resumed(), 0)
             self.assertEqual({t.name: t.identity() for t in run.servers}, identities)
@@ -59,7 +62,6 @@ class Death(Bad):
             prober.stop()
             failed = prober.failed()
             self.assertTrue(failed)  # it was down
-            self.assertLess(failed[-1].ended - failed[0].began, 3)  # and started again as soon as that was seen
             self.assertNotEqual(dies.identity(), before)
             self.assertIsNotNone(dies.pid())
 
@@ -133,9 +135,9 @@ class Neighbours(Bad):
                 run.live_sha256(t.name) != run.first[t.name].sha256 for t in deaf), 30)
             pair, done = run.submit_all(["good"], 60)["good"]
             self.assertExit(done, 0)
-            swap = run.agent.status("good")["last_swap"]
-            self.assertEqual(swap["result"], "committed")
-            self.assertLess(swap["milliseconds"], 3000)
+            self.assertEqual(run.agent.status("good")["last_swap"]["result"], "committed")
+            for trial in deaf:  # they have not ended yet
+                self.assertEqual(run.agent.status(trial.name)["state"], "swapping")
 
 
 main()

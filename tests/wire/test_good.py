@@ -84,6 +84,21 @@ class Good(Case):
         wait_until(f"resumed session {count} is noted", lambda: trial.resumed() >= count)
         self.assertEqual(trial.resumed(), count)
 
+    def test_header_of_the_proxy_protocol(self):
+        # one is found out, the other one is told; unlike a place that was silent, both are proved
+        with TrialRun("proxy", Trial("found", proxy=True), Trial("told", proxy=True)) as run:
+            told = run.trials["told"]
+            told.endpoints = lambda: [f"proxy:127.0.0.1:{told.port}"]
+            run.write_config()
+            run.agent.start()
+            run.begin()
+            pairs = self.committed(run)
+            for name, trial in run.trials.items():
+                self.assertEqual(trial.every_look(), {pairs[name].sha256})
+                served = run.agent.status(name)["served"]
+                self.assertEqual({p["endpoint"] for p in served}, {f"127.0.0.1:{trial.port}"})
+                self.assertEqual({p["sha256"] for p in served}, {pairs[name].sha256})
+
     def test_kind_of_key_changes(self):
         with TrialRun("kinds", Trial("kinds")) as run:
             run.agent.start()
