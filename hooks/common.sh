@@ -177,3 +177,45 @@ run_test() {
 	[ $status -eq 0 ] || leave $REFUSED "the configuration test failed: $*"
 	exit $DONE
 }
+
+# rotate_files SIZE...: new random bytes of the same size for each path on standard input whose size is one of these; owner, mode and
+# label stay, and no moment has half a file. Prints the files; 1 where one could not be done.
+rotate_files() {
+	failed=0
+	while IFS= read -r path; do
+		file=$(readlink -f -- "$path") || file=$path
+		size=$(stat -c %s -- "$file" 2>/dev/null) || size=none
+		case " $* " in
+		*" $size "*) ;;
+		*)
+			say "$path is left alone: its size is $size bytes, a ticket key file has $*"
+			failed=1
+			continue
+			;;
+		esac
+		new=$file.certswap-new
+		if rm -f -- "$new" && (umask 077 && head -c "$size" /dev/urandom >"$new") && chown --reference="$file" -- "$new" &&
+			chmod --reference="$file" -- "$new" && { chcon --reference="$file" -- "$new" 2>/dev/null || true; } &&
+			sync -- "$new" && mv -fT -- "$new" "$file"; then
+			printf '%s\n' "$path"
+		else
+			rm -f -- "$new"
+			say "$path could not be written"
+			failed=1
+		fi
+	done
+	[ "$failed" = 0 ]
+}
+
+# named_in_dump: 0 where the configuration in force names $CERTSWAP_CANDIDATE, 1 where it does not, 75 where that can't be told
+named_in_dump() {
+	dump=$("${0%/*}/dump" 2>&1) || leave $CANT_TELL "$dump"
+	printf '%s\n' "$dump" | grep -qF -- "${CERTSWAP_CANDIDATE:?}/" && exit $DONE
+	exit $REFUSED
+}
+
+# absolute FOLDER: makes the paths on standard input absolute, without quotes, each once
+absolute() { sed -e "s/^[\"']//" -e "s/[\"'][[:space:]]*\$//" -e 's/[[:space:]]*$//' -e "s|^[^/]|$1/&|" | sort -u; }
+
+# children_of_parent: their pids
+children_of_parent() { cat "/proc/$PARENT/task/$PARENT/children" 2>/dev/null; }

@@ -278,6 +278,7 @@ static void show_reserve(const json_t *certificate, FILE *out)
 	json_t *key;
 	AUTO_FREE char *why = print_member(standby, "why", "");
 	AUTO_FREE char *end = print_member(standby, "not_after", "?");
+	AUTO_FREE char *weakness = print_member(standby, "weakness", "");
 	if (!json_is_object(standby))
 		line(out, "Standby", "none; `certswapctl standby NAME FILE...` keeps a pair for the day of need");
 	else
@@ -285,6 +286,8 @@ static void show_reserve(const json_t *certificate, FILE *out)
 		     (long long)json_integer_value(json_object_get(standby, "generation")),
 		     json_is_true(json_object_get(standby, "ready")) ? "ready" : "not ready", *why ? ": " : "", why,
 		     end);
+	if (*weakness)
+		line(out, "", "%s", weakness);
 	json_array_foreach(json_object_get(certificate, "pending"), i, key)
 	{
 		AUTO_FREE char *spki = print_member(key, "spki_sha256", "?");

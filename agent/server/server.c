@@ -13,6 +13,8 @@
 static const char *const verb_names[] = {
 	[SERVER_DUMP] = "dump",     [SERVER_CONFIGTEST] = "configtest", [SERVER_REHEARSE] = "rehearse",
 	[SERVER_RELOAD] = "reload", [SERVER_START] = "start",           [SERVER_ALIVE] = "alive",
+	[SERVER_NAMED] = "named",   [SERVER_TICKETS] = "tickets",       [SERVER_ROTATE] = "rotate",
+	[SERVER_DRAIN] = "drain",
 };
 _Static_assert(ARRAY_SIZE(verb_names) == SERVER_VERBS, "a name for each verb");
 

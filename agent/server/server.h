@@ -15,6 +15,10 @@ enum server_verb {
 	SERVER_RELOAD,
 	SERVER_START,
 	SERVER_ALIVE,
+	SERVER_NAMED,   /* does its configuration name the candidate folder? 0 yes, 1 no */
+	SERVER_TICKETS, /* its session ticket key files, a path a line */
+	SERVER_ROTATE,  /* new random content for them; prints those that it changed */
+	SERVER_DRAIN,   /* ends workers older than the link live_folder; prints their pids */
 	SERVER_VERBS
 };
 

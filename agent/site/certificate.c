@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "site/aftermath.h"
 #include "swap/keyring.h"
 #include "swap/record.h"
 
@@ -88,6 +89,8 @@ void certificate_free(struct certificate *c)
 	meta_done(&c->live);
 	meta_done(&c->standby);
 	drop_served(c);
+	aftermath_close(c);
+	free(c->standby_proof.why);
 	if (c->keys)
 		keyring_done(c->keys);
 	free(c->keys);

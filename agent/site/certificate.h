@@ -29,9 +29,15 @@ struct certificate {
 	struct site *site;
 	const struct certificate_settings *settings;
 	int folder;
-	struct meta live, standby; /* number 0: there is none */
-	struct keyring *keys;      /* that wait for their certificate; NULL: not read yet (pending.h) */
-	char *trouble;             /* why the folder can't be worked with (a link that is not ours ...); NULL: none */
+	struct meta live, standby;   /* number 0: there is none */
+	struct keyring *keys;        /* that wait for their certificate; NULL: not read yet (pending.h) */
+	struct aftermath *aftermath; /* what a key compromise leaves to be done; or NULL */
+	struct {
+		unsigned int number; /* generation */
+		char *why;           /* it is not good; NULL: it is */
+		int64_t at;
+	} standby_proof; /* the last one */
+	char *trouble;   /* why the folder can't be worked with (a link that is not ours ...); NULL: none */
 	struct served *served;
 	size_t nserved;
 	struct last_swap last_swap;

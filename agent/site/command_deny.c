@@ -1,11 +1,50 @@
 #include "site/commands.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/certificate.h"
 #include "site/pending.h"
+#include "site/purge.h"
+#include "site/response.h"
+#include "site/standby.h"
 #include "site/transaction.h"
 #include "site/watched.h"
+
+static int add_denial(struct request *r, const struct digest *d, const char *why);
+
+/* A refused key is a compromised key: each certificate here that has it gets an incident. */
+static void answer_with_hits(struct request *r, const struct digest *d)
+{
+	struct words names = {0};
+	struct fault fault = {0};
+	const struct notice notice = {
+		.source = "deny add", .reason = POLICY_KEY_COMPROMISE, .received_at = clock_wall()};
+	for (size_t i = 0; i < r->site->ncertificates; i++) {
+		struct certificate *c = r->site->certificates[i];
+		const struct meta *hits[] = {&c->live, &c->standby};
+		for (size_t k = 0; k < ARRAY_SIZE(hits); k++) {
+			if (!hits[k]->number || !digest_equal(&hits[k]->spki, d))
+				continue;
+			if (!words_has(&names, c->settings->name))
+				words_add(&names, c->settings->name);
+			struct incident *incident = incident_open(c, hits[k], &notice, &fault);
+			if (incident)
+				incident_wait(r->site, incident, NULL, NULL);
+			else
+				log_error("record-failed", "%s", fault.text);
+		}
+	}
+	AUTO_FREE char *list = words_join(&names, ", ");
+	AUTO_FREE char *text =
+		names.n ? xasprintf("the key is refused from now on; it is in use here, an incident is open "
+				    "for: %s",
+				    list)
+			: xstrdup("the key is refused from now on; no certificate here has it");
+	request_finish(r, 0, text, NULL);
+	words_done(&names);
+}
 
 static void deny(struct request *r, const char *event,
 		 int (*change)(struct request *, const struct digest *, const char *))
@@ -25,8 +64,10 @@ static void deny(struct request *r, const char *event,
 		    why ? why : "by a person");
 	transactions_notice(r->site);
 	pending_review_all(r->site);
+	standbys_review(r->site);
+	purge_soon(r->site);
 	watched_forget_refusals(r->site->watched);
-	request_finish(r, 0, "done", NULL);
+	change == add_denial ? answer_with_hits(r, &d) : request_finish(r, 0, "done", NULL);
 }
 
 static int add_denial(struct request *r, const struct digest *d, const char *why)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "loop/control.h"
+#include "site/aftermath.h"
 #include "site/alert.h"
 #include "site/audit.h"
 #include "site/certificate.h"
@@ -25,6 +26,8 @@
 #include "site/notice.h"
 #include "site/patrol.h"
 #include "site/pending.h"
+#include "site/purge.h"
+#include "site/standby.h"
 #include "site/response.h"
 #include "site/transaction.h"
 #include "site/watched.h"
@@ -101,6 +104,8 @@ static int open_folders(struct site *site, struct fault *fault)
 
 static void tear_down(struct site *site)
 {
+	for (size_t i = 0; i < site->ncertificates; i++)
+		aftermath_close(site->certificates[i]); /* they hold queues of servers */
 	for (size_t i = 0; i < site->nservers; i++)
 		server_free(site->servers[i]); /* first: no hook answers any more */
 	metrics_close(site->metrics);
@@ -110,6 +115,8 @@ static void tear_down(struct site *site)
 	neighbours_close(site->neighbours);
 	dropbox_close(site->dropbox);
 	pending_close(site->pending);
+	standbys_close(site->standbys);
+	purge_close(site->purge);
 	patrol_close(site->patrol); /* it and the transactions hold jobs */
 	transactions_close(site);
 	consumers_close(site);
@@ -126,6 +133,8 @@ static void tear_down(struct site *site)
 	site->jobs = NULL;
 	site->watcher = NULL;
 	site->pending = NULL;
+	site->standbys = NULL;
+	site->purge = NULL;
 	site->dropbox = NULL;
 	site->watched = NULL;
 	site->patrol = NULL;
@@ -171,10 +180,11 @@ static void warn_of_unused(const struct settings *s)
 		const struct {
 			bool set;
 			const char *option;
-		} unused[] = {
-			{c->reissue.n > 0, "reissue"},         {c->after_swap.n > 0, "after_swap"},
-			{c->rotate_tickets, "rotate_tickets"}, {c->drain_ms > 0, "drain"},
-			{*c->check_ari != '\0', "check.ari"},  {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
+		} unused[] = {{c->reissue.n > 0, "reissue"},
+			      {c->after_swap.n > 0, "after_swap"},
+
+			      {*c->check_ari != '\0', "check.ari"},
+			      {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
 		for (size_t k = 0; k < ARRAY_SIZE(unused); k++)
 			if (unused[k].set)
 				log_warning("option-unused", "%s:%u: %s of %s has no effect yet", c->file, c->line,
@@ -236,6 +246,10 @@ void site_resume(struct site *site)
 		log_error("watch-failed", "the live links can't be watched: %s", fault.text);
 	site->patrol = patrol_start(site);
 	site->pending = pending_open(site);
+	site->standbys = standbys_open(site);
+	site->purge = purge_open(site);
+	for (size_t i = 0; i < site->ncertificates; i++)
+		aftermath_resume(site->certificates[i]);
 	consumers_open(site);
 	review_all(site);
 	site->metrics = metrics_open(site);
@@ -334,10 +348,12 @@ static void alert_of_swap(struct certificate *c)
 static void on_certificate_changed(struct certificate *c)
 {
 	pending_review(c);
+	aftermath_review(c);
 	alert_of_swap(c);
 	metrics_changed(c->site->metrics);
 	consumers_review(c);
 	incidents_review(c);
+	purge_soon(c->site);
 	if (c->site->dropbox)
 		dropbox_review(c->site->dropbox, c);
 	if (c->site->neighbours)

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/pending.h"
+#include "site/standby.h"
 #include "site/consumer.h"
 #include "site/transaction.h"
 #include "swap/record.h"
@@ -145,14 +146,9 @@ static void keep_as_standby(struct pair *p, unsigned int number, const struct ch
 		return finish(p, PAIR_REFUSED, fault.text, NULL);
 	certificate_refresh(c);
 	pending_review(c);
-	bool same_key = digest_equal(&reply->spki, &c->live.spki),
-	     same_ca = digest_equal(&reply->issuer_spki, &c->live.issuer_spki);
-	AUTO_FREE char *text = xasprintf(
-		"serial %s stands by%s%s", reply->serial,
-		same_key ? "; it has the same key as the live certificate, so it does not help after a key compromise"
-			 : "",
-		same_ca ? "; it comes from the same CA key as the live certificate, so it helps less when the CA fails"
-			: "");
+	standby_was_proved(c);
+	const char *weakness = standby_weakness(c);
+	AUTO_FREE char *text = xasprintf("serial %s stands by%s%s", reply->serial, *weakness ? "; but " : "", weakness);
 	audit_write(c->site->audit, "standby", c->settings->name, NULL, "%s", text);
 	finish(p, PAIR_STANDBY, text, NULL);
 }

@@ -23,6 +23,8 @@ struct metrics;
 struct neighbours;
 struct patrol;
 struct pending;
+struct purge;
+struct standbys;
 struct transaction;
 struct watched;
 
@@ -59,6 +61,8 @@ struct site {
 	struct dropbox *dropbox;
 	struct watched *watched;
 	struct patrol *patrol;
+	struct purge *purge;
+	struct standbys *standbys;
 	struct pending *pending; /* emergency keys being made */
 	struct metrics *metrics; /* the file of the option metrics_file; NULL: none */
 	struct neighbours *neighbours;

@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "site/certificate.h"
 #include "site/consumer.h"
 #include "site/dropbox.h"
 #include "site/incident.h"
 #include "site/pending.h"
+#include "site/standby.h"
 #include "site/transaction.h"
 #include "swap/record.h"
 
@@ -22,28 +24,17 @@ static json_t *live_json(const struct meta *m)
 			 m->key_type);
 }
 
-/* Why a standby would not be used; "" where it would. */
-static const char *standby_problem(const struct certificate *c)
-{
-	const struct denial *denial = certificate_denial(c, &c->standby);
-	if (denial)
-		return denial->is_key ? "its key is refused" : "it was noticed as to be revoked";
-	if (c->standby.not_after <= clock_wall())
-		return "it has expired";
-	if (!text_names_cover(&c->standby.names, certificate_names(c), NULL))
-		return "it does not cover all names";
-	return "";
-}
-
 static json_t *standby_json(const struct certificate *c)
 {
 	const struct meta *m = &c->standby;
 	if (!m->number)
 		return json_null();
-	const char *why = standby_problem(c);
-	return json_pack("{sI, sb, ss, so, so, so, ss, ss}", "generation", (json_int_t)m->number, "ready", !*why, "why",
-			 why, "sha256", record_from_digest(&m->sha256), "spki_sha256", record_from_digest(&m->spki),
-			 "not_after", record_from_time(m->not_after), "serial", m->serial, "issuer", m->issuer);
+	AUTO_FREE char *why = standby_why(c);
+	return json_pack("{sI, sb, ss, ss, so, so, so, so, ss, ss}", "generation", (json_int_t)m->number, "ready",
+			 !*why, "why", why, "weakness", standby_weakness(c), "checked_at",
+			 record_from_time(c->standby_proof.at), "sha256", record_from_digest(&m->sha256), "spki_sha256",
+			 record_from_digest(&m->spki), "not_after", record_from_time(m->not_after), "serial", m->serial,
+			 "issuer", m->issuer);
 }
 
 static json_t *served_json(const struct certificate *c)

@@ -145,6 +145,7 @@ class Run:
     def __init__(self, name, certificates=None, options="", servers=("nginx", "apache"), trust=None):
         """certificates: {name: DNS names}, all on both servers. options: more lines for certswap.conf."""
         self.title = name
+        self.lines = ""  # more lines for each certificate in certswap.conf
         self.certificates = certificates or {"shop": ["shop.example.test", "www.shop.example.test"]}
         self.names = next(iter(self.certificates.values()))
         self.folder = FOLDER / f"{name}-{os.getpid()}"
@@ -177,7 +178,7 @@ class Run:
         certificates = ",\n".join(
             f'  {{ name = "{name}";\n    dns = [ {", ".join(json.dumps(n) for n in names)} ];\n'
             f'    servers = [ {", ".join(json.dumps(s.kind) for s in self.servers)} ];\n'
-            f'    probe = [ {", ".join(json.dumps(f"127.0.0.1:{s.port}") for s in self.servers)} ]; }}'
+            f'    probe = [ {", ".join(json.dumps(f"127.0.0.1:{s.port}") for s in self.servers)} ];\n    {self.lines} }}'
             for name, names in self.certificates.items())
         servers = ",\n".join(server.settings() for server in self.servers)
         self.config.write_text(
