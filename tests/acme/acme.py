@@ -122,6 +122,8 @@ class Pebble:
 class Client:
     """One certificate by one client. issue() gets the first, renew() the next, with a new key unless reuse_key."""
     program = None
+    hook = None  # what the client runs after a renewal
+    environment = {}
 
     def __init__(self, run, pebble, names):
         self.pebble, self.names = pebble, names
@@ -142,7 +144,7 @@ class Client:
         return leaf_of(self.fullchain())
 
     def _run(self, *argv, **more):
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8", **more}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8", **self.environment, **more}
         return run_program(*map(str, argv), cwd=str(self.home), env=environment, seconds=CLIENT_SECONDS)
 
     def renew(self, reuse_key=False):
@@ -177,7 +179,8 @@ class Certbot(Client):
 
     def _renew(self, reuse_key):
         key = "--reuse-key" if reuse_key else "--no-reuse-key"
-        self._certbot("renew", "--cert-name", self.names[0], "--force-renewal", "--no-random-sleep-on-renew", key)
+        self._certbot("renew", "--cert-name", self.names[0], "--force-renewal", "--no-random-sleep-on-renew", key,
+                      *(["--deploy-hook", self.hook] if self.hook else []))
 
 
 class Lego(Client):
@@ -200,7 +203,8 @@ class Lego(Client):
         self._lego("run")
 
     def _renew(self, reuse_key):
-        self._lego("renew", "--days", "9999", "--no-random-sleep", *(["--reuse-key"] if reuse_key else []))
+        self._lego("renew", "--days", "9999", "--no-random-sleep", *(["--reuse-key"] if reuse_key else []),
+                   *(["--renew-hook", self.hook] if self.hook else []))
 
 
 class Dehydrated(Client):
@@ -217,7 +221,8 @@ class Dehydrated(Client):
         config = self.home / "config"
         config.write_text(f'CA="{self.pebble.directory}"\nBASEDIR={self.home}\nPRIVATE_KEY_RENEW="{renew_key}"\n'
                           f"WELLKNOWN={self.root}/.well-known/acme-challenge\nKEY_ALGO=prime256v1\n"
-                          f'CURL_OPTS="--cacert {self.pebble.api_root}"\n')
+                          f'CURL_OPTS="--cacert {self.pebble.api_root}"\n'
+                          + (f"HOOK={self.hook}\n" if self.hook else ""))
         return self._run(shutil.which("dehydrated"), "-f", config, *arguments)
 
     def _sign(self, *arguments, **more):

@@ -107,7 +107,7 @@ class Story:
         self.first_certificate()
         self.refusal(self.renewal())
         self.day_of_the_mail()
-        self.report.prints("the journal knows certificate and event", "swapped", "journalctl", "-o", "verbose", "CERTSWAP_CERTIFICATE=shop")
+        self.report.prints("the journal knows certificate and event", "CERTSWAP_EVENT=proved", "journalctl", "-o", "verbose", "CERTSWAP_CERTIFICATE=shop")
         _, log = self.machine.run("journalctl", "-u", "certswapd", "--no-pager", "-o", "cat")
         _, status = self.machine.run("certswapctl", "status")
         self.sandbox(log)
