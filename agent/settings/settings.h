@@ -46,7 +46,7 @@ struct certificate_settings {
 	unsigned int key_mode;
 	enum on_event on_notice, on_revoked;
 	int64_t confirm_by_ms; /* or CONFIRM_BY_NEVER */
-	int64_t reissue_max;
+	int64_t reissue_max, reissue_timeout_ms;
 	bool rotate_tickets;
 	int64_t drain_ms;
 	struct consumer_settings *consumers;

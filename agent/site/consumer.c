@@ -13,6 +13,7 @@
 #include "site/alert.h"
 #include "site/audit.h"
 #include "site/places.h"
+#include "site/ladder.h"
 #include "site/response.h"
 #include "swap/record.h"
 #include "wire/probe.h"
@@ -266,7 +267,10 @@ static void alert_of_failure(const struct consumer *k)
 		xasprintf("mend %s; certswap tries again by itself. If it need not show this certificate: "
 			  "certswapctl waive %s %s --why TEXT",
 			  k->settings->name, c->settings->name, k->settings->name);
+	char live[DIGEST_HEX];
+	AUTO_FREE char *state = xasprintf("%s/%s", k->settings->name, digest_text(&c->live.sha256, live));
 	const struct alert alert = {.event = "consumer-failed",
+				    .state = state,
 				    .severity = ALERT_TICKET,
 				    .certificate = c->settings->name,
 				    .incident = incident ? incident->id : 0,

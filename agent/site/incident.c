@@ -9,8 +9,11 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "loop/child.h"
 #include "site/audit.h"
 #include "swap/record.h"
+
+#define PLACES_IN_STORY 64
 
 static const char *const kind_names[] = {
 	[INCIDENT_EARLY] = "renew early", [INCIDENT_NOTICE] = "notice", [INCIDENT_REVOKED] = "revoked"};
@@ -39,6 +42,22 @@ const char *incident_stage_name(enum incident_stage stage)
 
 /* ---- record ---- */
 
+static void add_progress(json_t *o, const struct incident *i)
+{
+	const struct reissue *r = &i->reissue;
+	json_object_set_new(o, "host_scope", json_boolean(i->host_scope));
+	json_object_set_new(o, "arrived_at", record_from_time(i->arrived_at));
+	json_object_set_new(o, "percent", json_integer(i->percent));
+	json_object_set_new(o, "urgent", json_boolean(i->urgent));
+	json_object_set_new(o, "after_done", json_boolean(i->after_done));
+	json_object_set_new(o, "reminded", json_boolean(i->reminded));
+	json_object_set_new(o, "reissue",
+			    json_pack("{sI, sI, sI, so, so, sb}", "attempts", (json_int_t)r->attempts, "failures",
+				      (json_int_t)r->failures, "issued", (json_int_t)r->issued, "began_at",
+				      record_from_time(r->began_at), "next_at", record_from_time(r->next_at), "stopped",
+				      r->stopped));
+}
+
 json_t *incident_json(const struct incident *i, bool whole)
 {
 	char letter[2] = {i->case_letter, 0}, left[48];
@@ -58,6 +77,7 @@ json_t *incident_json(const struct incident *i, bool whole)
 	json_object_set_new(o, "generation", json_integer(i->generation));
 	json_object_set_new(o, "replaced_at", record_from_time(i->replaced_at));
 	json_object_set_new(o, "revoked_at", record_from_time(i->revoked_at));
+	add_progress(o, i);
 	json_object_set_new(o, "reference", json_string(i->reference));
 	json_object_set_new(o, "confirmed", json_boolean(i->confirmed));
 	json_object_set_new(o, "meaning", json_string(policy_case(i->case_letter)->meaning));
@@ -80,24 +100,56 @@ void incident_save(struct site *site, struct incident *i)
 	json_decref(record);
 }
 
-void incident_tell(struct site *site, struct incident *i, const char *format, ...)
+static void tell(struct site *site, struct incident *i, char *text, json_t *served)
 {
-	char now[32];
-	va_list args;
-	va_start(args, format);
-	AUTO_FREE char *text = text_printable(xvasprintf(format, args));
-	va_end(args);
-	json_array_append_new(i->story,
-			      json_pack("{ss, ss}", "time", text_from_time_ms(clock_wall_ms(), now), "text", text));
+	char now[32], left[48];
+	json_t *step = json_pack("{ss, ss, so*}", "time", text_from_time_ms(clock_wall_ms(), now), "text",
+				 text_printable(text), "served", served);
+	if (i->stage != INCIDENT_CLOSED && !i->replaced_at)
+		json_object_set_new(step, "time_left", json_string(text_time_left(i->deadline - clock_wall(), left)));
+	json_array_append_new(i->story, step);
 	audit_write(site->audit, "incident", i->certificate, json_pack("{sI}", "incident", (json_int_t)i->id), "%s",
 		    text);
 	incident_save(site, i);
 }
 
+void incident_tell(struct site *site, struct incident *i, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	AUTO_FREE char *text = xvasprintf(format, args);
+	va_end(args);
+	tell(site, i, text, NULL);
+}
+
+void incident_tell_wire(struct incident *i, const struct certificate *c, const char *when)
+{
+	size_t same = 0;
+	if (!c->nserved)
+		return; /* nobody has looked yet */
+	json_t *list = json_array();
+	for (size_t k = 0; k < c->nserved; k++) {
+		const struct served *s = &c->served[k];
+		same += digest_equal(&s->sha256, &c->live.sha256);
+		if (json_array_size(list) < PLACES_IN_STORY)
+			json_array_append_new(
+				list,
+				json_pack("{ss, ss, so, so}", "endpoint", s->endpoint, "server_name", s->server_name,
+					  "sha256",
+					  digest_is_zero(&s->sha256) ? json_null() : record_from_digest(&s->sha256),
+					  "checked_at", record_from_time(s->checked_at)));
+	}
+	AUTO_FREE char *text = xasprintf("the wire %s: %zu of %zu places show serial %s", when, same, c->nserved,
+					 c->live.serial ? c->live.serial : "?");
+	tell(c->site, i, text, list);
+}
+
 void incident_free(struct incident *i)
 {
-	timer_close(i->timer);
 	timer_close(i->review);
+	timer_close(i->reissue.result);
+	child_close(i->reissue.child);
+	child_close(i->after);
 	free(i->told);
 	json_decref(i->story);
 	free(i->certificate);
@@ -106,6 +158,26 @@ void incident_free(struct incident *i)
 	free(i->source);
 	free(i->waits);
 	free(i);
+}
+
+static void load_progress(struct incident *i, const json_t *record)
+{
+	struct reader r = {.object = json_object_get(record, "reissue")};
+	i->host_scope = json_is_true(json_object_get(record, "host_scope"));
+	i->percent = (unsigned int)json_integer_value(json_object_get(record, "percent"));
+	i->urgent = json_is_true(json_object_get(record, "urgent"));
+	i->after_done = json_is_true(json_object_get(record, "after_done"));
+	i->reminded = json_is_true(json_object_get(record, "reminded"));
+	if (!json_is_object(r.object))
+		return;
+	i->reissue = (struct reissue){.attempts = (unsigned int)record_number(&r, "attempts"),
+				      .failures = (unsigned int)record_number(&r, "failures"),
+				      .issued = (unsigned int)record_number(&r, "issued"),
+				      .began_at = record_time(&r, "began_at"),
+				      .next_at = record_time(&r, "next_at"),
+				      .stopped = record_bool(&r, "stopped")};
+	r.object = record;
+	i->arrived_at = record_time(&r, "arrived_at");
 }
 
 /* Fields that the first version did not write: a notice by an operator. */
@@ -150,6 +222,7 @@ static struct incident *load(int folder, const char *name, struct fault *fault)
 	i->deadline = record_time(&r, "deadline");
 	i->closed_at = record_time(&r, "closed_at");
 	load_added(i, record);
+	load_progress(i, record);
 	i->stage = i->closed_at     ? INCIDENT_CLOSED
 		   : i->replaced_at ? INCIDENT_AWAITING_REVOCATION
 				    : INCIDENT_SOUGHT; /* the rest is derived from the facts */

@@ -29,6 +29,17 @@ enum incident_stage {
 };
 const char *incident_stage_name(enum incident_stage stage);
 
+/* The search by the command `reissue`; what counts is on disk before the command starts. */
+struct reissue {
+	unsigned int attempts;
+	unsigned int failures;     /* in a row */
+	unsigned int issued;       /* attempts that issued a certificate, or may have */
+	int64_t began_at, next_at; /* of an attempt under way, or cut off; not before this. 0: none */
+	bool stopped;              /* not repeated: its result was refused, or reissue_max is reached */
+	struct child *child;       /* in memory only */
+	struct timer *result;      /* in memory only: it has ended well, and its result is not here yet */
+};
+
 struct incident {
 	unsigned int id;
 	enum incident_kind kind;
@@ -42,14 +53,23 @@ struct incident {
 	int64_t revoked_at;                                               /* seen published as revoked; 0: not seen */
 	enum incident_stage stage;
 	bool confirmed, denies_key;
+	bool host_scope;      /* every key on this disk is suspect */
+	int64_t arrived_at;   /* a replacement came while it was open; 0: none yet */
+	unsigned int percent; /* of its time: the highest mark that was told: 50, 75, 90, 100 (it has passed) */
+	bool urgent;          /* told: little time is left and nothing is proved */
+	bool after_done;      /* after_swap was run, or there is nothing to run */
+	bool reminded;        /* told: still not seen revoked */
+	struct reissue reissue;
 	json_t *story; /* [ { "time", "text" } ] */
 	/* in memory only */
 	struct certificate *owner;  /* NULL: not configured here any more */
-	struct timer *timer;        /* confirm_by */
 	struct timer *review;       /* a look at the facts that was asked for */
+	struct child *after;        /* after_swap */
 	char *told;                 /* the last reason for which nothing goes on: said once */
 	unsigned int tried_standby; /* a standby that was refused is not tried again */
-	bool only_standby;          /* what was noticed stood by and was never seen by anybody */
+	bool only_standby;          /* what was noticed was not live: it stood by, or was on its way */
+	bool candidate;             /* what came through watch is being proved or swapped in */
+	bool arrived_since;         /* something new came through watch since the last attempt began */
 	struct incident_wait *waits;
 	size_t nwaits;
 };
@@ -61,6 +81,8 @@ void incident_save(struct site *site, struct incident *incident); /* a failure i
 /* Adds a line to its story, saves it, and writes it to the audit log. */
 void incident_tell(struct site *site, struct incident *incident, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same, and what each place showed at the last look: the wire before or after. */
+void incident_tell_wire(struct incident *incident, const struct certificate *c, const char *when);
 /* The open incident of c about this generation, made where there is none. */
 struct incident *incident_for(struct certificate *c, const struct meta *hit);
 void incident_free(struct incident *incident);

@@ -21,6 +21,7 @@
 #include "site/command.h"
 #include "site/consumer.h"
 #include "site/dropbox.h"
+#include "site/ladder.h"
 #include "site/metrics.h"
 #include "site/neighbour.h"
 #include "site/notice.h"
@@ -121,6 +122,7 @@ static void tear_down(struct site *site)
 	transactions_close(site);
 	consumers_close(site);
 	jobs_close(site->jobs);
+	deadlines_close(site);
 	incidents_close(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
 		certificate_free(site->certificates[i]);
@@ -180,10 +182,7 @@ static void warn_of_unused(const struct settings *s)
 		const struct {
 			bool set;
 			const char *option;
-		} unused[] = {{c->reissue.n > 0, "reissue"},
-			      {c->after_swap.n > 0, "after_swap"},
-
-			      {*c->check_ari != '\0', "check.ari"},
+		} unused[] = {{*c->check_ari != '\0', "check.ari"},
 			      {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
 		for (size_t k = 0; k < ARRAY_SIZE(unused); k++)
 			if (unused[k].set)
@@ -330,7 +329,9 @@ static void alert_of_swap(struct certificate *c)
 	bool stuck = last->result == TXN_STUCK, back = last->result == TXN_ROLLED_BACK;
 	AUTO_FREE char *text = xasprintf("%s: the swap ended in %s%s%s", c->settings->name,
 					 txn_state_name(last->result), *last->reason ? ": " : "", last->reason);
-	const struct alert alert = {.event = stuck  ? "stuck"
+	AUTO_FREE char *state = xasprintf("%lld", (long long)last->at_ms);
+	const struct alert alert = {.state = state,
+				    .event = stuck  ? "stuck"
 					     : back ? "rolled-back"
 						    : "swapped",
 				    .severity = stuck || (back && incident) ? ALERT_PAGE
@@ -373,6 +374,9 @@ static int start(struct site *site, struct fault *fault)
 	r = denied_load(site->folders.state, &site->denied, fault);
 	if (r < 0)
 		return fault_prefix(fault, r, "the list of refused keys must be readable before anything is touched");
+	site->alerts = alerts_open(site, fault);
+	if (!site->alerts)
+		return fault->code;
 	transactions_on_change(on_certificate_changed);
 	r = build(site, fault);
 	if (r < 0)
@@ -404,6 +408,7 @@ void site_close(struct site *site)
 		control_close(site->control);
 	timer_close(site->reload_timer);
 	tear_down(site);
+	alerts_close(site->alerts);
 	audit_close(site->audit);
 	denied_done(&site->denied);
 	settings_free(site->next_settings);

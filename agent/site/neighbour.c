@@ -72,6 +72,7 @@ static void give_up(struct house *h, const char *what)
 {
 	struct certificate *c = h->certificate;
 	h->given_up = true;
+	alert_over(c->site, "drift", c->settings->name, 0, NULL); /* it came back after it had been mended */
 	audit_write(c->site->audit, "drift", c->settings->name, NULL, "%s; it came back %d times: left as it is", what,
 		    DRIFTS);
 	const struct alert alert = {

@@ -40,8 +40,6 @@ void incident_not_early(struct certificate *c, const struct meta *hit, const cha
 typedef void (*incident_wait_cb)(struct incident *incident, bool done, const char *text, const char *next, void *data);
 void incident_wait(struct site *site, struct incident *incident, incident_wait_cb cb, void *data);
 
-/* The facts about c have changed: each of its incidents looks again. */
-void incidents_review(struct certificate *c);
 /* confirm NAME / withdraw ID. */
 int incident_confirm(struct certificate *c, struct fault *fault);
 int incident_withdraw(struct site *site, unsigned int id, const char *why, struct fault *fault);

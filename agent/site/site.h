@@ -13,6 +13,7 @@
 #include "settings/settings.h"
 #include "swap/denied.h"
 
+struct alerts;
 struct audit;
 struct certificate;
 struct control;
@@ -33,8 +34,12 @@ struct site_folders {
 	int state, certificates, incoming, notices, work, rejected, journal, incidents;
 };
 
+/* Can this agent see that a certificate of c is revoked: does a CRL or a responder answer for it? */
+typedef bool (*site_sees_revocation_fn)(const struct certificate *c, const struct digest *sha256);
+
 struct site {
 	struct loop *loop;
+	site_sees_revocation_fn sees_revocation; /* set by who looks (CRL, OCSP); NULL: nobody does */
 	struct settings *settings;
 	struct jobs *jobs;
 	struct watcher *watcher;
@@ -44,6 +49,8 @@ struct site {
 	int lock; /* STATE/lock, held for the life of the process */
 	struct site_folders folders;
 	struct audit *audit;
+	struct alerts *alerts;
+	struct timer *tick; /* while incidents are open: site/ladder.h */
 	struct denied denied;
 	struct server **servers;
 	size_t nservers;

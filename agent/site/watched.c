@@ -14,6 +14,8 @@
 #include "site/dropbox.h"
 #include "site/pending.h"
 #include "site/intake.h"
+#include "site/ladder.h"
+#include "site/reissue.h"
 
 #define FILES_MAX      INTAKE_FILES_AT_ONCE
 #define PAIR_FILES_MAX 120             /* of one pair: leaf, key, and files with CA certificates */
@@ -103,15 +105,20 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 	struct folder *f = data;
 	struct certificate *c = f->certificate;
 	switch (outcome) {
+	case PAIR_STANDBY: /* it waits for a person */
+		reissue_settled(c);
+		incidents_review(c);
+		break;
 	case PAIR_LIVE:
 	case PAIR_INSTALLED:
-	case PAIR_STANDBY:
 	case PAIR_SAME:
 	case PAIR_HELD: /* it is tried again by itself */
+		reissue_settled(c);
 		f->delay_ms = 0;
 		break;
 	case PAIR_UNPROVED:
 	case PAIR_UNREAD:
+		reissue_settled(c);
 		try_again(f, text);
 		break;
 	case PAIR_REFUSED:
@@ -122,6 +129,7 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 		f->refused[f->nrefused++] = strstr(text, "CHAIN_") ? f->content : f->leaf;
 		audit_write(c->site->audit, "watched-refused", c->settings->name, NULL, "%s: %s%s%s", f->path, text,
 			    next ? "; what to do: " : "", next ? next : "");
+		reissue_refused(c, &f->leaf, text);
 		break;
 	}
 	end_look(f);
@@ -227,6 +235,10 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 		try_again(f, fault->text);
 	if (!leaf || f->certificate->swapping) /* the end of a swap brings another look (watched_review) */
 		return end_look(f);
+	enum ladder_hold hold = ladder_hold(f->certificate);
+	if (hold == LADDER_LEFT) /* looked at again once the incident is over */
+		return end_look(f);
+	reissue_arrived(f->certificate, leaf->serial, leaf->not_before);
 	f->leaf = leaf->sha256;
 	f->content = content_of(reply, leaf);
 	const struct pair_spec spec = {.certificate = f->certificate,
@@ -234,6 +246,7 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 				       .ninputs = inputs_of(f, reply, leaf, inputs),
 				       .leaf = leaf->sha256,
 				       .spki = leaf->spki,
+				       .standby = hold == LADDER_KEPT,
 				       .automatic = true,
 				       .origin = "watch"};
 	pair_start(&spec, on_pair, f);

@@ -11,6 +11,7 @@ struct revocation_case {
 	const char *reason;  /* CRLReason that the CA will publish */
 	bool new_key;        /* the replacement must have another key, and this key is refused from now on */
 	bool person;         /* a replacement goes live only when a person says that its data is right */
+	bool reissue;        /* the same order once more, with a new key, answers it: a client may do that by itself */
 	const char *meaning; /* for people */
 	const char *needs;   /* what the replacement needs, for people */
 };

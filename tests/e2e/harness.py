@@ -55,6 +55,7 @@ class Agent:
         self.programs = None  # another folder with certswapd than PROGRAMS
         self.process = None
         self.starts = 0
+        self.environment = {}  # more for certswapd
         self._notify = None
 
     def log_file(self):
@@ -78,7 +79,7 @@ class Agent:
         with open(self.log_file(), "ab") as log:
             self.process = subprocess.Popen(
                 [*tracer, str((self.programs or PROGRAMS) / "certswapd"), "-c", str(self.run.config)], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, cwd="/", env={**os.environ, "NOTIFY_SOCKET": address},
+                stderr=log, cwd="/", env={**os.environ, "NOTIFY_SOCKET": address, **self.environment},
                 start_new_session=True)  # Ctrl-C is for the tests
         return self
 

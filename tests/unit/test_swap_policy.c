@@ -27,6 +27,8 @@ Test(policy, who_needs_a_new_key_and_who_a_person)
 	for (char c = 'a'; c <= 'p'; c++) {
 		cr_expect_eq(policy_case(c)->new_key, strchr("bcdfp", c) != NULL, "%c", c);
 		cr_expect_eq(policy_case(c)->person, strchr("bghjkm", c) != NULL, "%c", c);
+		/* i: without that name; n: another CA */
+		cr_expect_eq(policy_case(c)->reissue, strchr("bghijkmn", c) == NULL, "%c", c);
 	}
 }
 
