@@ -67,14 +67,14 @@ static void alert_of(struct certificate *c, const struct incident *i, const char
 
 /* ---- the end of an attempt ---- */
 
-static void failed(struct certificate *c, struct incident *i, const char *how, const char *output)
+static void failed(struct certificate *c, struct incident *i, const char *how, const char *output, bool cut_off)
 {
 	int64_t now = clock_wall(), said = backoff_said(output, now);
 	int64_t wait = backoff_wait(++i->reissue.failures, said, i->deadline - now, dice());
 	char until[32];
 	i->reissue.began_at = 0;
 	i->reissue.next_at = now + wait;
-	if (i->arrived_since) /* it got a certificate, and failed after that */
+	if (i->arrived_since || cut_off) /* it got a certificate and failed after that; or who knows */
 		i->reissue.issued++;
 	incident_tell(c->site, i, "reissue failed: %s; next try at %s%s; it said: %s", how,
 		      text_from_time(i->reissue.next_at, until), said ? " (by the client's own words)" : "", output);
@@ -112,14 +112,13 @@ static void on_done(const struct child_result *result, void *data)
 	AUTO_FREE char *tail = tail_of(result);
 	i->reissue.child = NULL;
 	if (result->timed_out) {
-		i->reissue.issued++; /* who knows */
-		failed(c, i, "it took too long and was killed", tail);
+		failed(c, i, "it took too long and was killed", tail, true);
 	} else if (result->problem) {
-		failed(c, i, result->problem, "");
+		failed(c, i, result->problem, "", false);
 	} else if (result->exit_status != 0) {
 		AUTO_FREE char *how = result->signal ? xasprintf("signal %d", result->signal)
 						     : xasprintf("exit status %d", result->exit_status);
-		failed(c, i, how, tail);
+		failed(c, i, how, tail, false);
 	} else {
 		i->reissue.began_at = 0;
 		i->reissue.failures = 0;
@@ -190,8 +189,7 @@ enum reissue_state reissue_advance(struct certificate *c, struct incident *i)
 	if (r->child || r->result || i->candidate)
 		return REISSUE_RUNNING;
 	if (r->began_at) { /* certswapd was stopped in the middle of it */
-		r->issued++;
-		failed(c, i, "it was cut off when certswapd ended", "");
+		failed(c, i, "it was cut off when certswapd ended", "", true);
 	}
 	if (r->stopped)
 		return REISSUE_STOPPED;
