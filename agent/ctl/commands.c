@@ -32,6 +32,17 @@ const struct command command_table[] = {
 	 command_notice},
 	{"withdraw", "INCIDENT", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON),
 	 "Ends an incident whose notice was wrong, and lifts the denials it brought", NULL, command_withdraw},
+	{"adopt", "[NAME...]", 0, OPERANDS_MANY,
+	 OPTION_BIT(DRY_RUN) | OPTION_BIT(OBSERVE) | OPTION_BIT(SKIP_CLIENT) | OPTION_BIT(JSON) | WAIT_OPTIONS,
+	 "Takes over the pairs that the web servers' configuration names",
+	 "The present pair is proved and becomes the first generation; then its files become links to it, or, where "
+	 "an\n"
+	 "ACME client keeps them, the directives that name them are changed. NAME: of the pair, of a host, or a path.",
+	 command_adopt},
+	{"release", "NAME", 1, 1, OPTION_BIT(ORIGINAL) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
+	 "Gives back what adopt took over",
+	 "Links become files with the pair that is live; with --original with the bytes that were there before adopt.",
+	 command_release},
 	{"waive", "NAME CONSUMER", 2, 2, OPTION_BIT(WHY) | OPTION_BIT(JSON),
 	 "Says that a consumer need not show the live pair; needs --why",
 	 "It counts for this pair alone: after the next swap the consumer is asked again.", command_waive},

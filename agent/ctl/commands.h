@@ -8,6 +8,8 @@ int command_check(struct ctl *ctl, const struct args *a);
 int command_submit(struct ctl *ctl, const struct args *a);
 int command_standby(struct ctl *ctl, const struct args *a);
 int command_notice(struct ctl *ctl, const struct args *a);
+int command_adopt(struct ctl *ctl, const struct args *a);
+int command_release(struct ctl *ctl, const struct args *a);
 int command_waive(struct ctl *ctl, const struct args *a);
 int command_withdraw(struct ctl *ctl, const struct args *a);
 int command_swap(struct ctl *ctl, const struct args *a);

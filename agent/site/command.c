@@ -37,6 +37,8 @@ static const struct {
 	{"notice", command_notice, false},
 	{"confirm", command_confirm, false},
 	{"waive", command_waive, false},
+	{"adopt", command_adopt, false},
+	{"release", command_release, false},
 	{"withdraw", command_withdraw, false},
 	{"csr", command_csr, false},
 	{"deny_add", command_deny_add, false},

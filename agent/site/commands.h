@@ -15,6 +15,8 @@ void command_swap(struct request *r);
 void command_rollback(struct request *r);
 void command_notice(struct request *r);
 void command_confirm(struct request *r);
+void command_adopt(struct request *r);
+void command_release(struct request *r);
 void command_waive(struct request *r);
 void command_withdraw(struct request *r);
 void command_csr(struct request *r);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "loop/control.h"
+#include "site/adopt.h"
 #include "site/aftermath.h"
 #include "site/alert.h"
 #include "site/audit.h"
@@ -263,7 +264,7 @@ static bool is_idle(const struct site *site)
 	for (size_t i = 0; i < site->ncertificates; i++)
 		if (consumers_at_work(site->certificates[i]))
 			return false;
-	return !transactions_at_work(site) && !site->nsets;
+	return !transactions_at_work(site) && !site->nsets && !adopt_is_at_work(site);
 }
 
 static void put_in_place(void *data)
@@ -285,6 +286,7 @@ static void put_in_place(void *data)
 	site_resume(site);
 	audit_write(site->audit, "configuration", NULL, NULL, "%s was read again: %zu servers, %zu certificates",
 		    site->settings->file, site->settings->nservers, site->settings->ncertificates);
+	adopt_configured(site);
 }
 
 static int same_folders(const struct settings *a, const struct settings *b, struct fault *fault)
@@ -407,6 +409,7 @@ void site_close(struct site *site)
 	if (site->control)
 		control_close(site->control);
 	timer_close(site->reload_timer);
+	adopt_close(site);
 	tear_down(site);
 	alerts_close(site->alerts);
 	audit_close(site->audit);

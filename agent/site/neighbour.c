@@ -33,7 +33,9 @@ struct house {
 	bool restoring;
 	unsigned int drifts; /* within DRIFT_SECONDS of `since` */
 	int64_t since;
-	bool given_up; /* until a swap of ours changes what is right */
+	bool given_up;                      /* until a swap of ours changes what is right */
+	unsigned int overwritten;           /* the generation that is being restored */
+	struct digest offered[STORE_FILES]; /* what of it lies in the drop box */
 };
 
 struct neighbours {
@@ -85,6 +87,8 @@ static void give_up(struct house *h, const char *what)
 	alert_send(c->site, &alert);
 }
 
+static void offer_late(struct house *h);
+
 static void on_restored(enum pair_outcome outcome, const char *text, const char *next, void *data)
 {
 	struct house *h = data;
@@ -96,6 +100,7 @@ static void on_restored(enum pair_outcome outcome, const char *text, const char 
 		give_up(h, text);
 	else
 		audit_write(c->site->audit, "restored", c->settings->name, NULL, "%s", text);
+	offer_late(h);
 	(void)next;
 	look_soon(h);
 }
@@ -104,20 +109,39 @@ static void on_restored(enum pair_outcome outcome, const char *text, const char 
 
 /* Puts what was written into the drop box of the certificate: it may be the pair that somebody meant to install, or
  * half of it. */
-static void offer(struct house *h, const char *file)
+static void offer(struct house *h, size_t i)
 {
 	char *bytes, path[32];
+	const char *file = store_file_name[i];
 	size_t len;
 	struct fault fault = {0};
 	struct certificate *c = h->certificate;
-	AUTO_FREE char *from = xasprintf("%s/%s", store_generation_path(c->live.number, path), file);
+	AUTO_FREE char *from = xasprintf("%s/%s", store_generation_path(h->overwritten, path), file);
 	AUTO_FREE char *name = xasprintf("written-through-live-%lld-%s", (long long)clock_wall_ms(), file);
 	AUTO_CLOSE int box = files_open_folder(c->site->folders.incoming, c->settings->name, 0700, &fault);
 	if (files_read(c->folder, from, CHANGED_MAX, &bytes, &len, &fault) < 0)
 		return log_warning("neighbour", "%s: %s", c->settings->name, fault.text);
-	if (len && box >= 0 && files_create(box, name, bytes, len, 0600, &fault) < 0)
+	struct digest digest = hash_bytes(bytes, len);
+	bool fresh = len && !digest_equal(&digest, &h->offered[i]);
+	h->offered[i] = digest;
+	if (fresh && box >= 0 && files_create(box, name, bytes, len, 0600, &fault) < 0)
 		log_warning("neighbour", "%s: %s", c->settings->name, fault.text);
 	free_secret(bytes, len);
+}
+
+/* acme.sh writes the key, then the certificate: the second may still have gone into the generation that was restored
+ * meanwhile. */
+static void offer_late(struct house *h)
+{
+	struct meta meta = {0};
+	if (!h->overwritten || store_read_meta(h->certificate->folder, h->overwritten, &meta, NULL) < 0)
+		return;
+	unsigned int changed = store_changed_files(h->certificate->folder, &meta);
+	meta_done(&meta);
+	for (size_t i = 0; i < STORE_FILES; i++)
+		if (changed & 1u << i)
+			offer(h, i);
+	h->overwritten = 0;
 }
 
 /* A new generation with the content that was sealed, from the file that still has it, swapped in by the ordinary way.
@@ -166,9 +190,12 @@ static void content_changed(struct house *h, unsigned int changed)
 	AUTO_FREE char *writer = writer_of(c->folder, first);
 	AUTO_FREE char *what = xasprintf("somebody wrote through the link live: %s (%s)", list, writer);
 	audit_write(c->site->audit, "written-through", c->settings->name, NULL, "%s", what);
-	for (size_t i = 0; i < names.n; i++)
-		offer(h, names.v[i]);
 	words_done(&names);
+	h->overwritten = c->live.number;
+	memset(h->offered, 0, sizeof h->offered);
+	for (size_t i = 0; i < STORE_FILES; i++)
+		if (changed & 1u << i)
+			offer(h, i);
 	if (is_a_war(h))
 		return give_up(h, what);
 	restore_content(h, changed);

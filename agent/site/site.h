@@ -13,6 +13,7 @@
 #include "settings/settings.h"
 #include "swap/denied.h"
 
+struct adoption;
 struct alerts;
 struct audit;
 struct certificate;
@@ -76,6 +77,7 @@ struct site {
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;
 	struct control *control;
+	struct adoption *adoption; /* adopt or release under way; NULL: none */
 	int64_t started_at;
 };
 

@@ -31,7 +31,7 @@ _certswapctl_operands() {
 			mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$4")
 		fi
 		;;
-	status | notice | swap | rollback | confirm | csr | waive)
+	status | notice | swap | rollback | confirm | csr | waive | release)
 		mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$4")
 		;;
 	help) mapfile -t COMPREPLY < <(compgen -W "$("$1" help --words 2>/dev/null | cut -d' ' -f1 | sort -u)" -- "$4") ;;

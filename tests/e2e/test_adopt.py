@@ -1,0 +1,289 @@
+"""Pairs that web servers name already are taken over, under load, and given back."""
+import grp
+import json
+import os
+import pathlib
+import re
+import shutil
+import stat
+import struct
+import unittest
+
+from case import Case, main
+from harness import Run
+from processes import run as run_program, wait_until
+from webserver import Load, Prober
+
+ALICE = 65533  # a user that somebody's ACL names
+
+
+class Site:
+    """nginx and Apache on plain files that no agent knows, and certswapd with nothing but the servers."""
+
+    def __init__(self, run, start=True):
+        self.run = run
+        self.tls = run.folder / "tls" / "shop" / "live"
+        self.tls.mkdir(parents=True)
+        for folder in (run.folder / "tls", self.tls.parent):
+            folder.chmod(0o755)
+        self.pair = run.ca.issue(run.names)
+        self.certificate, self.key = self.tls / "fullchain.pem", self.tls / "privkey.pem"
+        self.certificate.write_text(self.pair.fullchain)
+        self.certificate.chmod(0o644)
+        self.key.write_text(self.pair.key)
+        self.key.chmod(0o600)
+        for server in run.servers:
+            config = pathlib.Path(server.config)
+            config.write_text(config.read_text().replace(str(run.state / "certificates"), str(run.folder / "tls")))
+        text = run.config.read_text()
+        run.config.write_text(text[:text.index("certificates = (")])
+        self.configs = {server.config: pathlib.Path(server.config).read_bytes() for server in run.servers}
+        if start:
+            for server in run.servers:
+                server.start()
+            run.agent.start()
+
+    def conf(self, name="shop.example.test"):
+        return self.run.folder / "certificates.d" / f"{name}.conf"
+
+    def unlinked(self):
+        return not self.certificate.is_symlink() and not self.key.is_symlink()
+
+    def servers_could_start(self):
+        for server in self.run.servers:
+            run_program(*server._command("-t"))
+
+
+NAME = "shop.example.test"
+
+
+class Adopt(Case):
+    def test_and_release_under_load(self):
+        with Run("adopt") as run:
+            site = Site(run)
+            who = run.identities()
+            probers = [Prober(server, run.names[0]) for server in run.servers]
+            loads = [Load(server, run.names[0], run.folder) for server in run.servers]
+            for load in loads:
+                run.at_end(load.stop)
+            plan = run.agent.ctl("adopt", "--dry-run")
+            self.assertExit(plan, 0, NAME, f"{site.key} becomes a link")
+            self.assertTrue(site.unlinked())
+            self.assertFalse(site.conf().exists())
+            self.assertExit(run.agent.ctl("adopt"), 0, "is taken over")
+            live = run.live(NAME)
+            self.assertEqual(os.readlink(site.certificate), f"{live}/fullchain.pem")
+            self.assertEqual(os.readlink(site.key), f"{live}/privkey.pem")
+            self.assertEqual(run.live_sha256(NAME), site.pair.sha256)
+            self.assertEqual({c: pathlib.Path(c).read_bytes() for c in site.configs}, site.configs)
+            self.assertExit(run.agent.ctl("adopt"), 0)  # nothing is left to do
+            new = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", *new.files()), 0)
+            self.assertTrue(run.serves(new))
+            self.assertExit(run.agent.ctl("release", NAME), 0, "is released")
+            self.assertTrue(site.unlinked())
+            self.assertEqual(site.key.read_bytes(), (live / "privkey.pem").read_bytes())
+            self.assertFalse(site.conf().exists())
+            self.assertEqual(list((run.state / "originals").iterdir()), [])
+            self.assertEqual(json.loads(run.agent.ctl("status", "--json").stdout)["certificates"], [])
+            site.servers_could_start()
+            self.assertTrue(run.serves(new))
+            for load in loads:
+                self.assertEqual(load.stop().failed, 0)
+            for prober in probers:
+                prober.stop()
+                self.assertEqual(prober.failed(), [])
+            self.assertEqual(run.identities(), who)
+            run.verify_log()
+
+    @unittest.skipUnless(os.getuid() == 0, "owners and ACLs need root")
+    def test_who_could_read_the_key_still_can(self):
+        with Run("adopt-readers", servers=("nginx",)) as run:
+            site = Site(run, start=False)
+            shutil.chown(site.key, "root", "www-data")
+            site.key.chmod(0o640)
+            acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (
+                (1, 6, 0xffffffff), (2, 4, ALICE), (4, 4, 0xffffffff), (16, 4, 0xffffffff), (32, 0, 0xffffffff)))
+            os.setxattr(site.key, "system.posix_acl_access", acl)
+            before = (os.getxattr(site.key, "system.posix_acl_access"), site.key.stat().st_gid, site.key.stat().st_mode)
+            run.servers[0].start()
+            run.agent.start()
+            self.assertExit(run.agent.ctl("adopt", run.names[0]), 0)
+            for again in range(2):  # the first generation and one that came later
+                for user, group in ((ALICE, 65534), (65532, grp.getgrnam("www-data").gr_gid)):
+                    self.assertEqual(run_program("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "cat",
+                                                 str(site.key)).stdout, site.key.read_text(), (again, user))
+                other = run_program("setpriv", "--reuid=65532", "--regid=65534", "--clear-groups", "cat", str(site.key),
+                                    check=False)
+                self.assertNotEqual(other.returncode, 0)
+                if not again:
+                    self.assertExit(run.agent.ctl("submit", *run.ca.issue(run.names).files()), 0)
+            self.assertExit(run.agent.ctl("release", NAME), 0)
+            self.assertEqual((os.getxattr(site.key, "system.posix_acl_access"), site.key.stat().st_gid,
+                              site.key.stat().st_mode), before)
+
+    def test_what_is_left_alone(self):
+        with Run("adopt-refused", servers=("nginx",)) as run:
+            site = Site(run)
+            site.key.chmod(0o644)
+            self.assertExit(run.agent.ctl("adopt"), 1, "everybody on this host can read the key", "chmod o-r")
+            site.key.chmod(0o600)
+            locked = run.folder / "locked.pem"
+            run_program("openssl", "pkey", "-in", str(site.key), "-aes256", "-passout", "pass:x", "-out", str(locked))
+            good = site.key.read_bytes()
+            site.key.write_bytes(locked.read_bytes())
+            self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "KEY_ENCRYPTED")
+            self.assertTrue(site.unlinked())
+            self.assertFalse(site.conf().exists())
+            site.key.write_bytes(good)
+            self.assertExit(run.agent.ctl("adopt", "nobody"), 1, "names a pair that is called nobody")
+            config = pathlib.Path(run.servers[0].config)
+            text = config.read_text()
+            config.write_text(text.replace(f"ssl_certificate_key {site.key}", "ssl_certificate_key engine:x:y"))
+            self.assertExit(run.agent.ctl("adopt"), 1, "engine:x:y can't be taken over")
+            config.write_text(text + "nonsense;\n")  # broken without us: nothing may be tested with it
+            self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "nonsense")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            self.assertTrue(run.serves(site.pair))
+
+    def test_observe_first(self):
+        with Run("adopt-observe", servers=("nginx",)) as run:
+            site = Site(run)
+            self.assertExit(run.agent.ctl("adopt", "--observe"), 0, "is observed")
+            self.assertTrue(site.unlinked())
+            self.assertEqual(run.agent.status(NAME)["manage"], "observe")
+            self.assertExit(run.agent.ctl("adopt"), 0, "is taken over")
+            self.assertEqual(run.agent.status(NAME)["manage"], "swap")
+            self.assertFalse(site.unlinked())
+
+    def test_original_bytes(self):
+        with Run("adopt-original", servers=("nginx",)) as run:
+            site = Site(run)
+            self.assertExit(run.agent.ctl("adopt"), 0)
+            new = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", *new.files()), 0)
+            self.assertExit(run.agent.ctl("release", NAME, "--original"), 2)
+            self.assertExit(run.agent.ctl("release", NAME, "--original", "--why", "test"), 0)
+            self.assertEqual(site.certificate.read_text(), site.pair.fullchain)
+            wait_until("the old pair is served", lambda: run.serves(site.pair))
+            self.assertExit(run.agent.ctl("adopt"), 0)
+            self.assertExit(run.agent.ctl("notice", NAME, "--case", "c", "--yes"), 1)
+            self.assertExit(run.agent.ctl("submit", *run.ca.issue(run.names).files()), 0)
+            done = run.agent.ctl("release", NAME, "--original", "--why", "test")
+            self.assertExit(done, 1, "not released", "release without --original")
+            self.assertFalse(site.unlinked())
+            self.assertExit(run.agent.ctl("release", NAME), 0)
+
+    def test_acme_sh_writes_through_the_link(self):
+        with Run("adopt-through", servers=("nginx",)) as run:
+            site = Site(run)
+            self.assertExit(run.agent.ctl("adopt"), 0)
+            new = run.ca.issue(run.names)
+            for path, text in ((site.key, new.key), (site.certificate, new.fullchain)):  # as --install-cert does
+                source = run.folder / "new.pem"
+                source.write_text(text)
+                run_program("sh", "-c", f"cat {source} > {path}")
+            run.wait_served(new)
+            self.assertEqual(run.live_sha256(NAME), new.sha256)
+            self.assertTrue(site.certificate.is_symlink())
+
+
+class Clients(Case):
+    """Trees of ACME clients: never touched; the directives are changed."""
+
+    def lineage(self, run, site):
+        """certbot's tree below the run's folder, with nginx's two directives in two files."""
+        top = run.folder / "letsencrypt"
+        live, archive = top / "live" / "shop", top / "archive" / "shop"
+        for folder in (live, archive, top / "renewal"):
+            folder.mkdir(parents=True)
+        (top / "renewal" / "shop.conf").write_text("# renewal\n")
+        self.renewed(top, site.pair, 1)
+        config = pathlib.Path(run.servers[0].config)
+        text = config.read_text()
+        key = re.search(r" *ssl_certificate_key [^;]*;\n", text).group(0)
+        include = run.folder / "key.inc"
+        include.write_text(f"ssl_certificate_key \"{live}/privkey.pem\"; # the key\n")
+        include.chmod(0o640)
+        config.write_text(text.replace(key, f"include {include};\n").replace(str(site.certificate), f"{live}/fullchain.pem"))
+        return top, include
+
+    @staticmethod
+    def renewed(top, pair, number):
+        live, archive = top / "live" / "shop", top / "archive" / "shop"
+        for name, text in (("cert", pair.cert), ("chain", pair.chain), ("fullchain", pair.fullchain), ("privkey", pair.key)):
+            (archive / f"{name}{number}.pem").write_text(text)
+            (archive / f"{name}{number}.pem").chmod(0o600 if name == "privkey" else 0o644)
+            link = live / f"{name}.pem"
+            aside = live / f"{name}.new"
+            aside.symlink_to(f"../../archive/shop/{name}{number}.pem")
+            aside.rename(link)
+
+    @staticmethod
+    def picture(top):
+        return {str(p): (os.readlink(p) if p.is_symlink() else p.read_bytes() if p.is_file() else None, p.lstat().st_mode)
+                for p in sorted(top.rglob("*"))}
+
+    def test_certbot(self):
+        with Run("adopt-certbot", servers=("nginx",)) as run:
+            site = Site(run, start=False)
+            top, include = self.lineage(run, site)
+            config = pathlib.Path(run.servers[0].config)
+            before = (config.read_bytes(), include.read_bytes(), stat.S_IMODE(include.stat().st_mode))
+            tree = self.picture(top)
+            run.servers[0].start()
+            run.agent.start()
+            load = Load(run.servers[0], run.names[0], run.folder)
+            run.at_end(load.stop)
+            self.assertExit(run.agent.ctl("adopt", "--skip-client"), 0, "2 directives were changed")
+            live = run.live("shop")
+            self.assertEqual(include.read_text(), f"ssl_certificate_key {live}/privkey.pem; # the key\n")
+            self.assertEqual(stat.S_IMODE(include.stat().st_mode), 0o640)
+            self.assertIn(f"ssl_certificate {live}/fullchain.pem;", config.read_text())
+            conf = (run.folder / "certificates.d" / "shop.conf").read_text()
+            self.assertIn(f'watch = [ "{top}/live/shop" ];', conf)
+            if shutil.which("certbot"):
+                self.assertIn('"renew", "--cert-name", "shop", "--force-renewal"', conf)
+            new = run.ca.issue(run.names)
+            self.renewed(top, new, 2)  # comes in through `watch`
+            run.wait_served(new)
+            renewed = self.picture(top)
+            self.assertExit(run.agent.ctl("release", "shop"), 0)
+            self.assertEqual((config.read_bytes(), include.read_bytes(), stat.S_IMODE(include.stat().st_mode)), before)
+            self.assertTrue(run.serves(new))
+            self.assertEqual(self.picture(top), renewed)
+            self.assertEqual({k: v for k, v in renewed.items() if "archive" in k and k in tree},
+                             {k: v for k, v in tree.items() if "archive" in k})
+            self.assertEqual(load.stop().failed, 0)
+
+    def test_shared_file(self):
+        """A chain file that two pairs name stays one: their directives are changed."""
+        with Run("adopt-shared", certificates={"a": ["a.example.test"], "b": ["b.example.test"]}, servers=("apache",)) as run:
+            pairs, chain = {}, run.folder / "chain.pem"
+            chain.write_text(run.ca.chain)
+            config = pathlib.Path(run.servers[0].config)
+            text = config.read_text()
+            for name, names in run.certificates.items():
+                folder = run.folder / "tls" / name
+                folder.mkdir(parents=True)
+                pairs[name] = run.ca.issue(names)
+                (folder / "c.pem").write_text(pairs[name].cert)
+                (folder / "k.pem").write_text(pairs[name].key)
+                (folder / "k.pem").chmod(0o600)
+                live = run.live(name)
+                text = text.replace(f"{live}/fullchain.pem", f"{folder}/c.pem\n    SSLCertificateChainFile {chain}")
+                text = text.replace(f"{live}/privkey.pem", f"{folder}/k.pem")
+            config.write_text(text)
+            conf = run.config.read_text()
+            run.config.write_text(conf[:conf.index("certificates = (")])
+            run.servers[0].start()
+            run.agent.start()
+            self.assertExit(run.agent.ctl("adopt"), 0, "a.example.test is taken over", "b.example.test is taken over")
+            self.assertEqual(chain.read_text(), run.ca.chain)
+            for name, names in run.certificates.items():
+                new = run.ca.issue(names)
+                self.assertExit(run.agent.ctl("submit", "--name", names[0], *new.files()), 0)
+                self.assertEqual(run.servers[0].shown(names[0]).sha256, new.sha256)
+
+
+main()
