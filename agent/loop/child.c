@@ -26,6 +26,7 @@ struct child {
 	struct poller *poller;
 	struct timer *timer; /* first its time limit, then the end of its output */
 	struct text output;
+	size_t output_max;
 	struct child_result result;
 	struct fault fault;
 	bool finished;
@@ -112,7 +113,7 @@ static void finish(struct child *child)
 
 static void keep(struct child *child, const char *bytes, size_t len)
 {
-	size_t room = CHILD_OUTPUT_MAX - child->output.len;
+	size_t room = child->output_max - child->output.len;
 	if (len > room)
 		child->result.truncated = 1;
 	text_add_bytes(&child->output, bytes, len < room ? len : room);
@@ -252,6 +253,7 @@ struct child *child_start(struct loop *loop, const struct child_spec *spec, chil
 	struct child *child = xcalloc(1, sizeof *child);
 	child->loop = loop;
 	child->cb = cb;
+	child->output_max = spec->output_max ? spec->output_max : CHILD_OUTPUT_MAX;
 	child->data = data;
 	child->output_fd = -1;
 	child->result.exit_status = -1;

@@ -29,6 +29,7 @@ struct child_spec {
 	size_t input_len;
 	int64_t timeout_ms;
 	const char *folder; /* working folder; NULL: / */
+	size_t output_max;  /* bytes of output kept; 0: CHILD_OUTPUT_MAX */
 };
 /* Calls back exactly once, when the program has ended and its output is closed or 1 s after it ended (a grandchild may
  * keep the output open: it is killed with the group). Never calls back from inside this call. */

@@ -121,6 +121,18 @@ char *cert_subject(const X509 *x)
 	return name_text(X509_get_subject_name(x));
 }
 
+char *cert_issuer_ski(const X509 *x)
+{
+	struct text t = {0};
+	/* OpenSSL keeps what it found in the certificate, hence no const */
+	const ASN1_OCTET_STRING *id = X509_get0_authority_key_id((X509 *)(uintptr_t)x);
+	const unsigned char *bytes = id ? ASN1_STRING_get0_data(id) : NULL;
+	int len = id ? ASN1_STRING_length(id) : 0;
+	for (int i = 0; i < len && i < 64; i++)
+		text_add(&t, "%02x", bytes[i]);
+	return t.s ? t.s : xstrdup("");
+}
+
 /* Adds a name unless the limits are reached. A NUL or another control character inside is an old trick to show one name
  * and mean another: such a name counts for nothing. */
 static bool add_name(struct words *names, size_t *bytes, const unsigned char *s, size_t len)

@@ -26,6 +26,10 @@ char *cert_serial(const X509 *x);  /* lower-case hex without leading zeros; call
 char *cert_issuer(const X509 *x);  /* RFC 4514, printable, at most 500 bytes; caller frees */
 char *cert_subject(const X509 *x); /* the same */
 
+char *
+cert_issuer_ski(const X509 *x); /* authority key identifier (RFC 5280 4.2.1.1), lower-case hex, at most 64 bytes of it;
+				   "": none; caller frees */
+
 enum cert_names {
 	CERT_NAMES_SAN,      /* from the SAN */
 	CERT_NAMES_CN,       /* there was no SAN: the subject's common name */

@@ -295,6 +295,7 @@ static void describe(const struct proof *p, struct check_reply *ret)
 	ret->spki = p->pair.leaf->spki;
 	ret->serial = cert_serial(leaf);
 	ret->issuer = cert_issuer(leaf);
+	ret->issuer_ski = cert_issuer_ski(leaf);
 	ret->subject = cert_subject(leaf);
 	ret->key_type = cert_key_type(X509_get0_pubkey(leaf));
 	cert_names(leaf, &ret->names);

@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "server/hold.h"
 
+#define DUMP_MAX (16 * 1024 * 1024) /* bytes of a configuration: thousands of virtual hosts */
+
 static const char *const verb_names[] = {
 	[SERVER_DUMP] = "dump",     [SERVER_CONFIGTEST] = "configtest", [SERVER_REHEARSE] = "rehearse",
 	[SERVER_RELOAD] = "reload", [SERVER_START] = "start",           [SERVER_ALIVE] = "alive",
@@ -162,7 +164,7 @@ static char *trouble(const struct ask *ask, const struct child_result *r)
 		return xasprintf("the hook %s/%s ended with exit status %d, which means nothing", kind, verb,
 				 r->exit_status);
 	if (r->truncated && ask->verb == SERVER_DUMP) /* half a configuration is worse than none */
-		return xasprintf("the hook %s/%s printed more than %d bytes", kind, verb, CHILD_OUTPUT_MAX);
+		return xasprintf("the hook %s/%s printed more than %d bytes", kind, verb, DUMP_MAX);
 	return NULL;
 }
 
@@ -213,7 +215,10 @@ static void start_hook(struct ask *ask, const char *path)
 	for (size_t i = 0; i < environment.n; i++)
 		list[i] = environment.v[i];
 	const char *const argv[] = {path, NULL};
-	const struct child_spec spec = {.argv = argv, .environment = list, .timeout_ms = server->timeout_ms};
+	const struct child_spec spec = {.argv = argv,
+					.environment = list,
+					.timeout_ms = server->timeout_ms,
+					.output_max = ask->verb == SERVER_DUMP ? DUMP_MAX : 0};
 	ask->child = child_start(server->loop, &spec, hook_ended, ask);
 	words_done(&environment);
 }

@@ -261,6 +261,19 @@ static void link_replaced(struct house *h)
 
 /* ---- looking ---- */
 
+/* Somebody who changed live again and again may have left a link of theirs under the name next, when a swap gave up
+ * giving it back. Now that nobody of ours is at it, it is given back: then it is judged like any other. */
+static void end_exchange(struct certificate *c)
+{
+	struct fault fault = {0};
+	enum txn_disk disk;
+	int live = store_link_number(c->folder, "live", NULL);
+	if (live <= 0 || c->transaction || faccessat(c->folder, "next", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (store_look(c->folder, (unsigned int)live, (unsigned int)live, &disk, &fault) < 0)
+		log_warning("neighbour", "%s: next: %s", c->settings->name, fault.text); /* the rescan tries again */
+}
+
 static void look(void *data)
 {
 	struct house *h = data;
@@ -269,6 +282,7 @@ static void look(void *data)
 	h->timer = NULL;
 	if (h->restoring || h->given_up || c->swapping || c->ready.number || !h->right)
 		return;
+	end_exchange(c);
 	int live = store_link_number(c->folder, "live", NULL);
 	if (live != (int)c->live.number)
 		certificate_refresh(c);

@@ -97,6 +97,23 @@ static bool issuer_fits(const char *asked, const char *issuer)
 	return strstr(b, a) != NULL;
 }
 
+/* A key identifier (RFC 5280 4.2.1.2) as people copy it, with or without colons and spaces: so long that it is no DN.
+ */
+static bool ski_fits(const char *asked, const char *ski)
+{
+	char hex[2 * 64 + 1];
+	size_t n = 0;
+	for (const char *p = asked; *p; p++) {
+		if (*p == ':' || *p == ' ')
+			continue;
+		if (!isxdigit((unsigned char)*p) || n == sizeof hex - 1)
+			return false;
+		hex[n++] = (char)tolower((unsigned char)*p);
+	}
+	hex[n] = '\0';
+	return n >= 16 && ski && strcmp(hex, ski) == 0;
+}
+
 /* ---- what is hit ---- */
 
 static void add_hit(struct notice_hits *hits, struct certificate *c, const struct meta *meta)
@@ -123,7 +140,8 @@ static bool selects(const struct selector *s, const struct certificate *c, const
 	    (strcmp(c->settings->name, s->name) != 0 || (meta != &c->live && !s->by_serial && !s->by_digest)))
 		return false;
 	if (s->by_serial &&
-	    (strcmp(meta->serial, s->serial) != 0 || (*s->issuer && !issuer_fits(s->issuer, meta->issuer))))
+	    (strcmp(meta->serial, s->serial) != 0 ||
+	     (*s->issuer && !issuer_fits(s->issuer, meta->issuer) && !ski_fits(s->issuer, meta->issuer_ski))))
 		return false;
 	return !s->by_digest || digest_equal(&meta->sha256, &s->any) || digest_equal(&meta->spki, &s->any);
 }

@@ -76,7 +76,8 @@ static void add_intermediates(struct load *load, const char *path)
 static void add_ours(struct load *load, struct certificate *c)
 {
 	if (c->live.number) {
-		load_add(load, store_open_file(c->folder, c->live.number, "fullchain.pem", NULL), CHECK_LIVE);
+		/* combined.pem: its other blocks go on */
+		load_add(load, store_open_file(c->folder, c->live.number, "combined.pem", NULL), CHECK_LIVE);
 		load_add(load, store_open_file(c->folder, c->live.number, "chain.pem", NULL), CHECK_INTERMEDIATE);
 	}
 	if (c->standby.number)
@@ -103,6 +104,7 @@ static int seal(struct prove *p, const struct check_reply *reply, struct fault *
 				  .issuer_spki = reply->issuer_spki,
 				  .serial = reply->serial,
 				  .issuer = reply->issuer,
+				  .issuer_ski = reply->issuer_ski,
 				  .subject = reply->subject,
 				  .key_type = reply->key_type,
 				  .origin = p->origin,

@@ -59,9 +59,9 @@ struct site {
 	size_t ncertificates;
 	struct transaction **transactions; /* under way, AWAITING and STUCK included */
 	size_t ntransactions;
-	unsigned int last_transaction;
-	struct timer *start_timer;   /* starts what is ready, once the present callbacks are done */
-	struct incident **incidents; /* that are not closed */
+	unsigned int last_transaction, kept_transaction; /* the newest; what transactions.json says, never below it */
+	struct timer *start_timer;                       /* starts what is ready, once the present callbacks are done */
+	struct incident **incidents;                     /* that are not closed */
 	size_t nincidents;
 	unsigned int last_incident;
 	struct intake_set **sets; /* being identified, proved or swapped */

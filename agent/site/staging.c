@@ -7,6 +7,26 @@
 #include "base/memory.h"
 #include "site/transaction.h"
 #include "site/transaction_parts.h"
+#include "swap/record.h"
+
+#define NUMBERS_KEPT 99
+
+/* Numbers are in the audit log for ever: none is used twice, whatever a restart forgets. They are kept by the hundred,
+ * so that a swap rarely waits for the disk; a restart leaves a gap. */
+static unsigned int next_number(struct site *site)
+{
+	struct fault fault = {0};
+	unsigned int number = ++site->last_transaction;
+	if (number <= site->kept_transaction)
+		return number;
+	json_t *record = json_pack("{sI}", "last", (json_int_t)number + NUMBERS_KEPT);
+	if (record_save(site->folders.state, STAGING_NUMBERS, record, &fault) == 0)
+		site->kept_transaction = number + NUMBERS_KEPT;
+	else
+		log_warning("record-failed", "%s: %s", STAGING_NUMBERS, fault.text);
+	json_decref(record);
+	return number;
+}
 
 static bool is_free(const struct certificate *c)
 {
@@ -72,7 +92,7 @@ static void begin(struct site *site, struct certificate *first)
 	}
 	const struct words *servers = &first->settings->servers;
 	size_t nservers = first->live.number ? servers->n : 0;
-	struct journal *journal = journal_new(++site->last_transaction, n, nservers);
+	struct journal *journal = journal_new(next_number(site), n, nservers);
 	journal->started_at_ms = clock_wall_ms();
 	struct transaction *t = transaction_new(site, journal);
 	for (size_t i = 0; i < nservers; i++) {

@@ -1,5 +1,6 @@
 #include "site/transaction.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/transaction_parts.h"
+#include "swap/record.h"
 
 #define LOOK_FOR_SERVERS_MS 2000
 
@@ -250,10 +252,28 @@ static void recover_one(struct site *site, unsigned int id)
 		    "transaction %u was in %s when the agent stopped", id, txn_state_name(journal->txn.state));
 }
 
+static void load_numbers(struct site *site)
+{
+	json_t *record;
+	struct fault fault = {0};
+	int r = record_load(site->folders.state, STAGING_NUMBERS, &record, &fault);
+	if (r < 0 && r != -ENOENT)
+		log_warning("record-failed", "%s: %s; numbers of transactions may come again", STAGING_NUMBERS,
+			    fault.text);
+	if (r < 0)
+		return;
+	struct reader reader = {.object = record};
+	int64_t last = record_number(&reader, "last");
+	if (last > 0 && last < 1000000000)
+		site->last_transaction = site->kept_transaction = (unsigned int)last;
+	json_decref(record);
+}
+
 int transactions_recover(struct site *site, struct fault *fault)
 {
 	unsigned int *ids;
 	size_t n;
+	load_numbers(site);
 	int r = journal_list(site->folders.journal, &ids, &n, fault);
 	if (r < 0)
 		return r;

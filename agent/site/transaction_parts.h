@@ -42,6 +42,7 @@ void transaction_record_end(struct transaction *t, size_t i);
 void transaction_tell(struct transaction *t, enum txn_state state);
 void transactions_changed(const struct transaction *t); /* its certificates have changed */
 
+#define STAGING_NUMBERS "transactions.json" /* of STATE: no transaction has had a number above its `last` */
 /* Begins transactions for what is ready, after a while. */
 void staging_start_after(struct site *site, int64_t ms);
 #endif

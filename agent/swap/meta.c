@@ -22,6 +22,8 @@ int meta_save(int generation, const struct meta *meta, struct fault *fault)
 	for (size_t i = 0; i < STORE_FILES; i++)
 		json_array_append_new(files, record_from_digest(&meta->files[i]));
 	json_object_set_new(record, "files", files);
+	if (meta->issuer_ski)
+		json_object_set_new(record, "issuer_ski", json_string(meta->issuer_ski));
 	int r = record_save(generation, "meta.json", record, fault);
 	json_decref(record);
 	return r;
@@ -49,6 +51,8 @@ int meta_load(int generation, struct meta *ret, struct fault *fault)
 			     .not_after = record_time(&r, "not_after"),
 			     .made_at = record_time(&r, "made_at"),
 			     .publicly_trusted = record_bool(&r, "publicly_trusted")};
+	if (json_object_get(record, "issuer_ski")) /* older ones have none */
+		ret->issuer_ski = xstrdup(record_string(&r, "issuer_ski"));
 	struct words files = record_words(&r, "files");
 	for (size_t i = 0; i < STORE_FILES && !r.failed; i++)
 		if (i >= files.n || digest_parse(files.v[i], &ret->files[i]) < 0)
@@ -65,6 +69,7 @@ void meta_done(struct meta *m)
 {
 	free(m->serial);
 	free(m->issuer);
+	free(m->issuer_ski);
 	free(m->subject);
 	free(m->key_type);
 	free(m->origin);
@@ -78,6 +83,7 @@ void meta_copy(struct meta *to, const struct meta *from)
 	*to = *from;
 	to->serial = xstrdup(from->serial);
 	to->issuer = xstrdup(from->issuer);
+	to->issuer_ski = xstrdup(from->issuer_ski);
 	to->subject = xstrdup(from->subject);
 	to->key_type = xstrdup(from->key_type);
 	to->origin = xstrdup(from->origin);

@@ -14,7 +14,8 @@ struct meta {
 	unsigned int number;
 	struct digest sha256, spki, issuer_spki;             /* of the leaf, its key, the key that signed it */
 	char *serial, *issuer, *subject, *key_type, *origin; /* origin: "drop box", "submit", "standby" ... */
-	struct words names, accepted;                        /* accepted: finding codes that a person let pass */
+	char *issuer_ski;             /* authority key identifier, lower-case hex; "" or NULL: not known */
+	struct words names, accepted; /* accepted: finding codes that a person let pass */
 	int64_t not_before, not_after, made_at;
 	bool publicly_trusted;
 	struct digest files[STORE_FILES]; /* SHA-256 of the content of each file, as it was sealed */

@@ -6,15 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "swap/record.h"
 
 #define LINK_MAX_LENGTH 256
 #define FILE_MAX_BYTES  (4 * 1024 * 1024)
 #define EXCHANGE_ROUNDS 8
+
+#define ACL_USER_OBJ_TAG  0x01
+#define ACL_GROUP_OBJ_TAG 0x04
+#define ACL_OTHER_TAG     0x20
 
 const char *const store_file_name[STORE_FILES] = {"cert.pem", "chain.pem", "fullchain.pem", "privkey.pem",
 						  "combined.pem"};
@@ -119,12 +125,56 @@ int store_begin(int folder, unsigned int *ret_number, int ret_fds[STORE_FILES], 
 	return 0;
 }
 
-static int settle_file(int fd, bool secret, const struct store_owner *owner)
+/* An ACL as the kernel stores it: a version, then entries (linux/posix_acl_xattr.h). Its entries for owner, group and
+ * others are what `mode` says; the named ones and their mask stay as they are. */
+static void fit_acl(unsigned char *acl, size_t len, mode_t mode)
 {
-	mode_t mode = secret ? owner->mode : (owner->mode | 0444);
+	for (size_t at = 4; at + 8 <= len; at += 8) {
+		unsigned int tag = acl[at] | (unsigned int)acl[at + 1] << 8;
+		if (tag == ACL_USER_OBJ_TAG)
+			acl[at + 2] = (unsigned char)(mode >> 6 & 7);
+		else if (tag == ACL_GROUP_OBJ_TAG)
+			acl[at + 2] = (unsigned char)(mode >> 3 & 7);
+		else if (tag == ACL_OTHER_TAG)
+			acl[at + 2] = (unsigned char)(mode & 7);
+	}
+}
+
+/* Who could read the file of the live generation by its ACL or label can read the new one. Neither is needed to serve:
+ * where one can't be copied, that is no reason to refuse the pair, and the wire tells. */
+static void copy_access(int from, int to, mode_t mode)
+{
+	static const char *const names[] = {"security.selinux", "system.posix_acl_access"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		unsigned char value[4096];
+		ssize_t n = fgetxattr(from, names[i], value, sizeof value);
+		if (n <= 0)
+			continue;
+		if (i == 1)
+			fit_acl(value, (size_t)n, mode);
+		if (fsetxattr(to, names[i], value, (size_t)n, 0) < 0)
+			log_warning("access", "%s of the live generation can't be copied: %s", names[i],
+				    strerror(errno));
+	}
+}
+
+static void copy_live_access(int folder, const char *file, int to, mode_t mode)
+{
+	int live = store_link_number(folder, "live", NULL);
+	AUTO_CLOSE int from = live > 0 ? store_open_file(folder, (unsigned int)live, file, NULL) : -1;
+	if (from >= 0)
+		copy_access(from, to, mode);
+}
+
+static int settle_file(int folder, int fd, int which, const struct store_owner *owner)
+{
+	mode_t mode = holds_key[which] ? owner->mode : (owner->mode | 0444);
 	if (geteuid() == 0 && fchown(fd, owner->uid, owner->gid) < 0)
 		return -errno;
-	return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
+	if (fchmod(fd, mode) < 0)
+		return -errno;
+	copy_live_access(folder, store_file_name[which], fd, mode);
+	return fsync(fd) < 0 ? -errno : 0;
 }
 
 int store_remove(int folder, unsigned int number, struct fault *fault)
@@ -182,7 +232,7 @@ int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], cons
 	if (generation < 0)
 		return generation;
 	for (int i = 0; i < STORE_FILES; i++) {
-		int r = settle_file(fds[i], holds_key[i], owner);
+		int r = settle_file(folder, fds[i], i, owner);
 		if (r < 0)
 			return fault_errno(fault, r, "can't finish %s/%s", path, store_file_name[i]);
 	}

@@ -104,6 +104,7 @@ void check_reply_pack(struct packer *p, const struct check_reply *r)
 	pack_bool(p, r->publicly_trusted);
 	pack_bool(p, r->written);
 	pack_digest(p, &r->issuer_spki);
+	pack_string(p, r->issuer_ski);
 }
 
 int check_reply_unpack(struct unpacker *u, struct check_reply *ret)
@@ -122,6 +123,7 @@ int check_reply_unpack(struct unpacker *u, struct check_reply *ret)
 	ret->publicly_trusted = unpack_bool(u);
 	ret->written = unpack_bool(u);
 	ret->issuer_spki = unpack_digest(u);
+	ret->issuer_ski = unpack_string(u);
 	if (unpack_end(u))
 		return 0;
 	check_reply_done(ret);
@@ -133,6 +135,7 @@ void check_reply_done(struct check_reply *r)
 	findings_done(&r->findings);
 	free(r->serial);
 	free(r->issuer);
+	free(r->issuer_ski);
 	free(r->subject);
 	free(r->key_type);
 	words_done(&r->names);

@@ -11,8 +11,9 @@ enum check_role {
 	CHECK_SUBMITTED,    /* came with the pair: leaf, chain, key, in any format */
 	CHECK_KEY,          /* a key of pending/: used if it fits */
 	CHECK_INTERMEDIATE, /* certificates that may complete the chain, never the leaf */
-	CHECK_LIVE,         /* fullchain.pem of the live generation: what is no worse than this does not block */
-	CHECK_PASSWORD,     /* lines of passwords to try */
+	CHECK_LIVE, /* combined.pem of the live generation: its other blocks go on; what is no worse than this does not
+		       block */
+	CHECK_PASSWORD, /* lines of passwords to try */
 	CHECK_ROLES
 };
 enum check_profile { CHECK_PROFILE_AUTO, CHECK_PROFILE_PUBLIC, CHECK_PROFILE_PRIVATE, CHECK_PROFILES };
@@ -55,6 +56,7 @@ struct check_reply {
 	bool publicly_trusted;
 	bool written;              /* the outputs hold the pair */
 	struct digest issuer_spki; /* SPKI of the certificate that signed the leaf */
+	char *issuer_ski; /* the leaf's authority key identifier (RFC 5280 4.2.1.1), lower-case hex; "": none */
 };
 
 void check_request_pack(struct packer *p, const struct check_request *r);

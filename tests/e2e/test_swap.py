@@ -73,6 +73,46 @@ class Swap(Case):
             if os.getuid() == 0:  # it keeps its core and its descriptors from its own user too
                 self.assertLess(len(os.listdir(f"/proc/{run.agent.process.pid}/fd")), 40)
 
+    def test_other_blocks_of_combined_pem_go_on(self):
+        block = "-----BEGIN DH PARAMETERS-----\nMAYCAQcCAQU=\n-----END DH PARAMETERS-----\n"
+        with Run("blocks", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            for more in (block, "", ""):
+                pair = run.ca.issue(run.names)
+                files = [pair.file("pair.pem", pair.fullchain + pair.key + more)]
+                self.assertExit(run.agent.ctl("submit", "--name", "shop", *files), 0)
+                combined = (run.live() / "combined.pem").read_text()
+                self.assertEqual(combined.count("BEGIN DH PARAMETERS"), 1)
+                self.assertIn(block.strip(), combined)
+
+    def test_link_that_a_stranger_left_under_next(self):
+        with Run("next", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            pair = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            folder, right = run.live().parent, os.readlink(run.live())
+            os.symlink("gen/000001", folder / "next")
+            os.symlink(right, folder / "again")
+            os.rename(folder / "again", run.live())  # the same: somebody looks
+            wait_until("next is given back and judged", lambda: not os.path.lexists(folder / "next"), 20)
+            wait_until("the right pair is live", lambda: run.settled() and run.live_sha256() == pair.sha256, 20)
+            self.assertTrue(run.serves(pair))
+
+    def test_numbers_of_transactions_never_come_again(self):
+        with Run("numbers", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            for _ in range(2):
+                self.assertEqual(run.agent.stop(), 0)
+                run.agent.start()
+                pair = run.ca.issue(run.names)
+                self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            numbers = [e["transaction"] for e in run.events() if e["event"] == "swap-ended"]
+            self.assertEqual(len(numbers), 3)
+            self.assertEqual(len(set(numbers)), 3, numbers)
+
     def test_two_certificates_dropped_together(self):
         two = {"shop": ["shop.example.test"], "mail": ["mail.example.test"]}
         with Run("batch", certificates=two) as run:

@@ -212,6 +212,10 @@ SERVER_TEST(half_a_configuration_is_no_configuration)
 	write_hook("dump", "head -c 70000 /dev/zero | tr '\\0' x", 0755);
 	write_hook("alive", "head -c 70000 /dev/zero | tr '\\0' x", 0755);
 	ask(SERVER_DUMP);
+	cr_expect_eq(answers[0].answer, SERVER_DONE);
+	cr_expect_eq(strlen(answers[0].output), 70000);
+	write_hook("dump", "head -c 17000000 /dev/zero | tr '\\0' x", 0755);
+	ask(SERVER_DUMP);
 	cr_expect_eq(answers[0].answer, SERVER_BROKEN);
 	ask(SERVER_ALIVE);
 	cr_expect_eq(answers[0].answer, SERVER_DONE);

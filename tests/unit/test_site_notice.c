@@ -20,6 +20,7 @@ static void begin(void)
 	site_hold(&shop->standby, "77", CA_B, "shop standby", "key 2");
 	site_hold(&mail->live, "ff", CA_A, "mail live", "key 1");
 	site_hold(&news->live, "1a2b3c", CA_B, "news live", "key 3");
+	news->live.issuer_ski = xstrdup("00112233445566778899aabbccddeeff00112233");
 	site_hold(&news->standby, "88", CA_A, "news standby", "key 1");
 }
 
@@ -310,5 +311,18 @@ SITE_TEST(notice_box, what_cant_be_taken_is_rejected_with_its_reason)
 		cr_expect_str_eq(files_get(site->folders.rejected, file), rows[i].content);
 	}
 	words_done(&rejected);
+	site_done(site);
+}
+
+SITE_TEST(notice, issuer_by_its_key_identifier)
+{
+	begin();
+	expect_hits(
+		"{\"serial\": \"1a2b3c\", \"issuer\": \"00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33\"}",
+		"news");
+	expect_hits("{\"serial\": \"1a2b3c\", \"issuer\": \"00112233445566778899aabbccddeeff00112233\"}", "news");
+	int r;
+	cr_expect_null(read_text("{\"serial\": \"1a2b3c\", \"issuer\": \"0011223344556677\"}", true, &r),
+		       "a part of one");
 	site_done(site);
 }

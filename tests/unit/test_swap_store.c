@@ -1,6 +1,7 @@
 #include "test_files_help.h"
 
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "base/clock.h"
 #include "swap/store.h"
@@ -753,4 +754,24 @@ FILES_TEST(prune, keeps_the_newest_and_what_is_named)
 	cr_expect_str_eq(files_all(generations), "000001 000002 000004 000007 000008 ");
 	ASSERT_OK(store_prune(files_folder, 0, &fault));
 	cr_expect_str_eq(files_all(generations), "000002 000004 ");
+}
+
+/* u::rw- u:33:r-- g::--- m::r-- o::--- as the kernel stores it (linux/posix_acl_xattr.h) */
+FILES_TEST(store, who_may_read_by_an_acl_may_read_the_next_generation)
+{
+	static const unsigned char acl[] = {2, 0,  0,   0,   1,   0,   6,  0, 255, 255, 255, 255, 2,   0,  4,
+					    0, 33, 0,   0,   0,   4,   0,  0, 0,   255, 255, 255, 255, 16, 0,
+					    4, 0,  255, 255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255};
+	unsigned char seen[sizeof acl + 1];
+	make_generation();
+	set_live("gen/000001");
+	AUTO_CLOSE int key = store_open_file(files_folder, 1, "privkey.pem", &fault);
+	if (fsetxattr(key, "system.posix_acl_access", acl, sizeof acl, 0) < 0)
+		cr_skip("this file system has no ACL");
+	make_generation();
+	AUTO_CLOSE int next_key = store_open_file(files_folder, 2, "privkey.pem", &fault);
+	cr_expect_eq(fgetxattr(next_key, "system.posix_acl_access", seen, sizeof seen), sizeof acl);
+	cr_expect_eq(memcmp(seen, acl, sizeof acl), 0);
+	AUTO_CLOSE int cert = store_open_file(files_folder, 2, "cert.pem", &fault);
+	cr_expect_lt(fgetxattr(cert, "system.posix_acl_access", seen, sizeof seen), 0);
 }

@@ -45,7 +45,8 @@ static struct check_reply a_reply(void)
 				.not_before = -1,
 				.not_after = INT64_MAX,
 				.written = true,
-				.issuer_spki = hash_bytes("e", 1)};
+				.issuer_spki = hash_bytes("e", 1),
+				.issuer_ski = copy("0a1b")};
 	findings_add(&r.findings, FINDING_EXPIRED, FINDING_BLOCK, "It expired on %s.", "2026-01-01");
 	findings_add(&r.findings, FINDING_MUST_STAPLE, FINDING_WARN, "staple");
 	words_add(&r.names, "a.test");
