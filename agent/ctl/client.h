@@ -34,4 +34,6 @@ json_t *client_string(const char *s);
 int client_add_wait(struct ctl *ctl, const struct args *a, json_t *request);
 /* "accept" from --accept and --why: each code has a reason, or one reason is for all. CTL_DONE or CTL_USAGE. */
 int client_add_accept(struct ctl *ctl, const struct args *a, json_t *request);
+/* Case, reason, scope, times and reference of a notice, from its options (ctl/notice.c). CTL_DONE or CTL_USAGE. */
+int notice_add_terms(struct ctl *ctl, const struct args *a, json_t *request);
 #endif

@@ -30,6 +30,15 @@ const struct command command_table[] = {
 	 "Name the certificate by its NAME here, by --serial (with --issuer where several fit) or by --fingerprint.\n"
 	 "Without --case and --revoke-at the agent reckons with 24 hours.",
 	 command_notice},
+	{"triage", "FILE", 1, 1,
+	 OPTION_BIT(NOTICE) | OPTION_BIT(ISSUER) | OPTION_BIT(CASE) | OPTION_BIT(REASON) | OPTION_BIT(SCOPE) |
+		 OPTION_BIT(REVOKE_AT) | OPTION_BIT(RECEIVED_AT) | OPTION_BIT(REF) | OPTION_BIT(YES) | OPTION_BIT(JSON),
+	 "Says which certificates here stand in a CA's list of serial numbers or fingerprints",
+	 "FILE is text or CSV, .gz too, of any length; - is standard input. Serials are taken as they are spelled:\n"
+	 "hexadecimal with or without colons, spaces, 0x or leading zeros, or decimal. Without --notice it needs no "
+	 "agent.\n"
+	 "Exit status 0 where none stands in it, or (--notice) each incident was opened; 1 where some do.",
+	 command_triage},
 	{"withdraw", "INCIDENT", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON),
 	 "Ends an incident whose notice was wrong, and lifts the denials it brought", NULL, command_withdraw},
 	{"adopt", "[NAME...]", 0, OPERANDS_MANY,

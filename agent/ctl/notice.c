@@ -125,14 +125,18 @@ static int add_kind(struct ctl *ctl, const struct args *a, json_t *request)
 	return reason ? add_reason(ctl, request, reason) : CTL_DONE;
 }
 
+int notice_add_terms(struct ctl *ctl, const struct args *a, json_t *request)
+{
+	int status = add_kind(ctl, a, request);
+	return status == CTL_DONE ? add_times(ctl, a, request) : status;
+}
+
 int command_notice(struct ctl *ctl, const struct args *a)
 {
 	json_t *request = json_pack("{s:s}", "command", "notice");
 	int status = add_subject(ctl, a, request);
 	if (status == CTL_DONE)
-		status = add_kind(ctl, a, request);
-	if (status == CTL_DONE)
-		status = add_times(ctl, a, request);
+		status = notice_add_terms(ctl, a, request);
 	if (status == CTL_DONE)
 		status = client_add_wait(ctl, a, request);
 	if (status == CTL_DONE)

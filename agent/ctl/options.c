@@ -53,8 +53,10 @@ const struct option_spec option_specs[OPTIONS] = {
 	[OPTION_NEW_KEY] = {"new-key", 0, NULL, "make another key, whatever waits already", true},
 	[OPTION_PINS] = {"pins", 0, NULL, "also the key's pin (sha256/...) and its TLSA 3 1 1 records", true},
 	[OPTION_OUT] = {"out", 'o', "FILE", "write it to FILE", false},
+	[OPTION_NOTICE] = {"notice", 0, NULL, "tell the agent: opens an incident for each that stands in the list",
+			   true},
 };
-_Static_assert(OPTIONS == OPTION_OUT + 1, "a row for each option");
+_Static_assert(OPTIONS == OPTION_NOTICE + 1, "a row for each option");
 _Static_assert(OPTIONS <= 64, "command.options has a bit for each");
 
 const uint64_t option_everywhere = OPTION_BIT(CONFIG) | OPTION_BIT(VERBOSE) | OPTION_BIT(HELP);

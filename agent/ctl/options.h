@@ -50,6 +50,7 @@ enum option {
 	OPTION_NEW_KEY,
 	OPTION_PINS,
 	OPTION_OUT,
+	OPTION_NOTICE,
 	OPTIONS
 };
 #define OPTION_BIT(o) (UINT64_C(1) << (OPTION_##o))
