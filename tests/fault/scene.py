@@ -12,7 +12,7 @@ from processes import Late, alive, children_of, command_of, run as run_program, 
 NAMES = {"shop": ["shop.example.test", "www.shop.example.test"], "blog": ["blog.example.test"], "wiki": ["wiki.example.test"]}
 GOOD = ("shop", "blog")  # get a good pair in every drop
 BAD = "wiki"             # gets a certificate with somebody else's key
-SPARES = 1               # workers that wait for work when there is none
+SPARES = 4               # workers that wait for work when there is none
 IDLE_SECONDS = 1.5       # nothing moved for so long: nothing will
 FINAL_SECONDS = 30.0
 
