@@ -99,6 +99,8 @@ void dropbox_wipe_item(struct dropbox *box, struct item *item)
 		(void)fsync(fd);
 	}
 	auto_close_(&fd);
+	if (folder >= 0 && unlinkat(folder, "content", 0) == 0)
+		(void)fsync(folder); /* what it was goes after it: else a power cut may leave a content that nobody knows */
 	remove_item(box, item);
 }
 

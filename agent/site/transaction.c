@@ -164,6 +164,8 @@ static bool journal_step(struct transaction *t, const struct plan_step *step)
 	enum txn_state before = txn->state;
 	txn->state = step->state;
 	txn->tries_left = step->tries_left;
+	if (step->state == TXN_INSTALLED) /* after a crash in INSTALLING the links on disk say the same */
+		return true;
 	if (journal_save(t->site->folders.journal, t->journal, &fault) == 0)
 		return true;
 	log_error("journal-failed", "%s", fault.text);

@@ -107,7 +107,9 @@ int store_begin(int folder, unsigned int *ret_number, int ret_fds[STORE_FILES], 
 	unsigned int number = highest_number(generations, folder) + 1;
 	char name[16];
 	snprintf(name, sizeof name, "%06u", number);
-	AUTO_CLOSE int generation = files_open_folder(generations, name, 0700, fault);
+	if (mkdirat(generations, name, 0700) < 0) /* store_seal makes it durable */
+		return fault_errno(fault, errno, "can't make generation %u", number);
+	AUTO_CLOSE int generation = files_open_folder(generations, name, 0, fault);
 	if (generation < 0)
 		return generation;
 	for (int i = 0; i < STORE_FILES; i++) {

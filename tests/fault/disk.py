@@ -207,6 +207,15 @@ class Disk:
                     node.content = (path / name).read_bytes()
         walk(self.top, self.root)
 
+    def path_of(self, wanted):
+        """Where a node is at the end, for people."""
+        found = [(self.top, "")]
+        for folder, path in found:
+            if folder is wanted:
+                return path or "."
+            found += [(node, f"{path}/{name}") for name, node in self.names.get(folder, {}).items()]
+        return "what is gone"
+
     # --- the states
 
     def states(self):

@@ -9,7 +9,7 @@ under way; the audit log's chain is whole.
     powerloss.py                a sample of the states, evenly taken
     powerloss.py --full         every state
     powerloss.py --only N       one state, as a failure names it
-    powerloss.py --without N    as if the N-th fsync had not been made: what breaks shows what it is good for
+    powerloss.py --without      as if one fsync had not been made, for each of them: does a state that it would allow break something?
 """
 import argparse
 import os
@@ -100,10 +100,24 @@ class Machine(Run):
         return None
 
 
-def without(before, number):
-    """Takes one fsync away; its line."""
-    syncs = [i for i, step in enumerate(before.steps) if step.kind == "sync"]
-    return before.steps.pop(syncs[number]).call
+def keys_of(states):
+    return {repr(sorted(tree.items())) for _, tree in states}
+
+
+def try_without(machine, before, most):
+    """For each fsync: which states are possible without it, and whether one of them breaks something."""
+    every, steps, needed = keys_of(before.states()), before.steps, 0
+    syncs = [i for i, step in enumerate(steps) if step.kind == "sync"]
+    for i in syncs:
+        before.steps = steps[:i] + steps[i + 1:]
+        states = [state for state in before.states() if repr(sorted(state[1].items())) not in every]
+        some = states[::max(1, -(-len(states) // most))]
+        wrong = next(filter(None, (machine.attempt(n, *state) for n, state in enumerate(some))), None)
+        needed += wrong is not None
+        what = before.path_of(steps[i].what)
+        print(f"sync {i} of {what}: {len(states)} more states, {len(some)} tried: {(wrong or 'nothing breaks')[:160]}", flush=True)
+    print(f"{len(syncs)} syncs, without {needed} of them something breaks")
+    return 0
 
 
 def choose(states, options):
@@ -119,7 +133,7 @@ def main():
     parser.add_argument("--full", action="store_true", help="every state")
     parser.add_argument("--states", type=int, default=SAMPLE, help="how many in a sample")
     parser.add_argument("--only", type=int)
-    parser.add_argument("--without", type=int)
+    parser.add_argument("--without", action="store_true", help="what is each fsync good for?")
     parser.add_argument("-v", "--verbose", action="store_true")
     options = parser.parse_args()
     if not shutil.which("strace"):
@@ -128,8 +142,8 @@ def main():
     began = time.monotonic()
     with Machine() as machine:
         before = machine.record()
-        if options.without is not None:
-            print("without", without(before, options.without)[:150])
+        if options.without:
+            return try_without(machine, before, 8)
         states = [(i, *state) for i, state in enumerate(before.states())]
         chosen = choose(states, options)
         print(f"{len(before.steps)} steps, {sum(s.kind == 'sync' for s in before.steps)} of them syncs; "

@@ -56,6 +56,7 @@ class Scene(Run):
         self.mismatched = self.ca.issue(NAMES[BAD])  # its own key is never shown to certswapd
         self.masters = self.identities()
         self.wait_final()
+        wait_until("the spare workers are there", lambda: len(children_of(self.agent.process.pid)) == SPARES)
         self.descriptors = self._descriptors()
         return self
 
