@@ -100,7 +100,8 @@ void dropbox_wipe_item(struct dropbox *box, struct item *item)
 	}
 	auto_close_(&fd);
 	if (folder >= 0 && unlinkat(folder, "content", 0) == 0)
-		(void)fsync(folder); /* what it was goes after it: else a power cut may leave a content that nobody knows */
+		(void)fsync(
+			folder); /* what it was goes after it: else a power cut may leave a content that nobody knows */
 	remove_item(box, item);
 }
 
