@@ -177,8 +177,9 @@ struct lexer_note apache_cut(const char *bytes, size_t len, struct nodes *ret)
 		}
 		depth += head;
 	}
-	if (depth)
-		complain(&c, c.line, "the file ends inside of a section");
+	for (size_t i = 0; i < depth; i++)
+		if (strncasecmp(lists[i].v[lists[i].n - 1].words[0].text, "If", 2) != 0) /* Apache takes those */
+			complain(&c, c.line, "the file ends inside of a section");
 	while (depth)
 		close_section(lists, &depth);
 	*ret = lists[0];
