@@ -87,15 +87,27 @@ static void add_installed(struct servers *s)
 	}
 }
 
-/* "nginx", "nginx-2" */
+static bool name_is_taken(const struct servers *s, const char *name)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].name && strcmp(s->v[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* "nginx", "nginx-2": those that certswap.conf does not name */
 static void name_all(struct servers *s)
 {
-	size_t count[WEBCONF_KINDS] = {0};
 	for (size_t i = 0; i < s->n; i++) {
 		const char *kind = webconf_kind_name[s->v[i].kind];
-		size_t n = ++count[s->v[i].kind];
-		if (!s->v[i].name)
-			s->v[i].name = n == 1 ? xstrdup(kind) : xasprintf("%s-%zu", kind, n);
+		if (s->v[i].name)
+			continue;
+		char *name = xstrdup(kind);
+		for (size_t n = 2; name_is_taken(s, name); n++) {
+			free(name);
+			name = xasprintf("%s-%zu", kind, n);
+		}
+		s->v[i].name = name;
 	}
 }
 
