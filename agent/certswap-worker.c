@@ -1,6 +1,8 @@
 /* certswap-worker ROLE [--user=UID:GID] [--require-sandbox]: one job, one request in, one reply out, gone.
  * Its socket is descriptor 3 (wire/message.h). "check" reads the trust store from descriptor 4 before its request
- * comes, so that a spare one waits warm and closed; "probe" looks up host names of its request before the door closes.
+ * comes, so that a spare one waits warm and closed; "probe" and "fetch" look up host names of their request before the
+ * door
+ * closes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,11 +19,13 @@
 #include "pki/pki.h"
 #include "wire/message.h"
 #include "worker/check.h"
+#include "worker/fetch.h"
 #include "worker/identify.h"
 #include "worker/keygen.h"
 #include "worker/probe.h"
 #include "worker/sandbox.h"
 #include "worker/selftest.h"
+#include "worker/sources.h"
 
 #define NOBODY          65534
 #define EXIT_USAGE      2
@@ -59,18 +63,23 @@ static bool parse_user(const char *s, struct options *o)
 	return true;
 }
 
+/* SANDBOX_ROLES: no such role. */
+static enum sandbox_role role_of(const char *name)
+{
+	enum sandbox_role role = 0;
+	while (role < SANDBOX_ROLES && strcmp(name, sandbox_role_name[role]) != 0)
+		role++;
+	return role;
+}
+
 static bool parse(int argc, char **argv, struct options *o)
 {
 	*o = (struct options){.role = SANDBOX_ROLES, .uid = NOBODY, .gid = NOBODY};
 	for (int i = 1; i < argc; i++) {
 		if (i == 1 && strcmp(argv[i], "selftest") == 0)
 			o->selftest = true;
-		else if (i == 1 && strcmp(argv[i], sandbox_role_name[SANDBOX_CHECK]) == 0)
-			o->role = SANDBOX_CHECK;
-		else if (i == 1 && strcmp(argv[i], sandbox_role_name[SANDBOX_PROBE]) == 0)
-			o->role = SANDBOX_PROBE;
-		else if (i == 1 && strcmp(argv[i], sandbox_role_name[SANDBOX_KEYGEN]) == 0)
-			o->role = SANDBOX_KEYGEN;
+		else if (i == 1 && role_of(argv[i]) != SANDBOX_ROLES)
+			o->role = role_of(argv[i]);
 		else if (strcmp(argv[i], "--require-sandbox") == 0)
 			o->require_sandbox = true;
 		else if (strncmp(argv[i], "--user=", 7) != 0 || !parse_user(argv[i] + 7, o))
@@ -129,6 +138,27 @@ static _Noreturn void run_probe(const struct options *o)
 	answer(MESSAGE_PROBE, &packed);
 }
 
+static _Noreturn void run_fetch(const struct options *o, bool trust)
+{
+	pki_init();
+	setenv("RES_OPTIONS", "timeout:2 attempts:2", 1);
+	struct message m;
+	receive(&m);
+	struct fetch_job job;
+	if (m.kind != MESSAGE_FETCH || fetch_prepare(&job, &m, trust ? WORKER_TRUST_FD : -1))
+		leave(1, "what came is not a request to fetch");
+	if (trust)
+		close(WORKER_TRUST_FD);
+	uint16_t ports[DOWNLOAD_PORTS];
+	size_t nports = downloads_ports(job.downloads, ports);
+	close_door(o, ports, nports);
+	struct fetch_reply reply;
+	fetch_run(&job, &reply);
+	struct packer packed = {0};
+	fetch_reply_pack(&packed, &reply);
+	answer(MESSAGE_FETCH, &packed);
+}
+
 static _Noreturn void run_check(const struct options *o, bool trust)
 {
 	struct fault fault = {0};
@@ -146,6 +176,8 @@ static _Noreturn void run_check(const struct options *o, bool trust)
 		r = worker_identify(&m, &reply);
 	else if (m.kind == MESSAGE_CHECK)
 		r = worker_check(&m, &reply);
+	else if (m.kind == MESSAGE_SOURCES)
+		r = worker_sources(&m, &reply);
 	if (r)
 		leave(1, "what came is not a request to check");
 	answer(m.kind, &reply);
@@ -173,7 +205,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!parse(argc, argv, &o)) {
-		fputs("usage: certswap-worker check|probe|keygen [--user=UID:GID] [--require-sandbox]\n"
+		fputs("usage: certswap-worker check|probe|keygen|fetch [--user=UID:GID] [--require-sandbox]\n"
 		      "       certswap-worker selftest [--user=UID:GID]\n"
 		      "certswapd and certswapctl start it; only selftest is for people.\n",
 		      stderr);
@@ -182,12 +214,14 @@ int main(int argc, char **argv)
 	if (o.selftest)
 		return selftest_run(o.uid, o.gid);
 	struct fault fault = {0};
-	bool trust = o.role == SANDBOX_CHECK && fcntl(WORKER_TRUST_FD, F_GETFD) >= 0;
+	bool trust = o.role != SANDBOX_PROBE && fcntl(WORKER_TRUST_FD, F_GETFD) >= 0;
 	if (sandbox_drop(o.role, o.uid, o.gid, &fault) || sandbox_close_descriptors(trust, &fault))
 		leave(EXIT_NO_SANDBOX, fault.text);
 	if (o.role == SANDBOX_PROBE)
 		run_probe(&o);
 	if (o.role == SANDBOX_KEYGEN)
 		run_keygen(&o);
+	if (o.role == SANDBOX_FETCH)
+		run_fetch(&o, trust);
 	run_check(&o, trust);
 }

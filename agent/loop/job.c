@@ -377,7 +377,7 @@ static struct worker *ask_worker(struct job *job)
 		return w;
 	if (w)
 		free_worker(w);
-	const char *trust = job->trust || strcmp(job->role, "check") != 0 ? job->trust : jobs->trust;
+	const char *trust = job->trust || strcmp(job->role, "probe") == 0 ? job->trust : jobs->trust;
 	w = start_worker(jobs, job->role, trust, job->kind == MESSAGE_CHECK, &job->fault);
 	if (!w)
 		return NULL;

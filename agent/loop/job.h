@@ -28,8 +28,8 @@ void jobs_close(struct jobs *jobs); /* kills what runs; no callbacks */
  * a sudden end), and so perhaps what it was given; anything else: it could not be started or asked. */
 typedef void (*job_done_cb)(struct message *reply, const struct fault *fault, void *data);
 struct job;
-/* role: "check", "probe" or "keygen". trust: NULL for the default one, else the path of another PEM file. Takes copies
- * of body; the descriptors are duplicated. Calls back exactly once, never from inside this call. */
+/* role: "check", "probe", "keygen" or "fetch". trust: NULL for the default one, else the path of another PEM file.
+ * Takes copies of body; the descriptors are duplicated. Calls back exactly once, never from inside this call. */
 struct job *job_start(struct jobs *jobs, const char *role, enum message_kind kind, const struct packer *body,
 		      const int *fds, size_t nfds, const char *trust, int64_t timeout_ms, job_done_cb cb, void *data);
 void job_close(struct job *job); /* kills its worker; no callback. After the callback the object is gone by itself. */

@@ -353,6 +353,7 @@ void proof_output_done(struct proof_output *out)
 {
 	for (size_t i = 0; i < CHECK_OUTPUTS; i++)
 		pem_text_done(&out->v[i]);
+	text_done(&out->chain);
 }
 
 static bool prove(struct proof *p, struct check_reply *ret, struct proof_output *out)
@@ -377,6 +378,9 @@ static bool prove(struct proof *p, struct check_reply *ret, struct proof_output 
 		judge_handshake(p);
 	accept(p);
 	describe(p, ret);
+	for (size_t i = 0; i < p->chain.n; i++)
+		write_cert(&out->chain, p->chain.v[i]);
+	out->incomplete = p->chain.incomplete;
 	return p->pair.key && write_out(p, out);
 }
 

@@ -19,6 +19,8 @@ struct proof_input {
 };
 struct proof_output {
 	struct text v[CHECK_OUTPUTS];
+	struct text chain; /* PEM of what was found of the chain, whatever came out; no key */
+	bool incomplete;   /* the issuer of the last one in `chain` is missing */
 };
 /* Fills *ret (end it with check_reply_done; `written` is left to the caller), and the texts where there is a whole pair
  * (end them with proof_output_done whatever comes out: they hold the key). True: the texts are whole. */

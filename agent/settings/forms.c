@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#include "base/address.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -121,6 +122,12 @@ static bool is_url(const char *s)
 	return scheme && s[scheme] && s[scheme] != '/' && is_line(s) && !strchr(s, ' ');
 }
 
+static bool is_range(const char *s)
+{
+	struct address_range range;
+	return address_range_parse(s, &range) == 0;
+}
+
 static bool is_day(const char *s)
 {
 	static const char days[][4] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
@@ -171,5 +178,8 @@ const struct form form_place = {"endpoint", "HOST:PORT, [IPV6]:PORT or unix:/pat
 const struct form form_endpoint = {"endpoint", "HOST:PORT, [IPV6]:PORT or unix:/path", is_endpoint};
 const struct form form_pin = {"pin", "sha256/ and the 44 characters of a SHA-256 in base64", is_pin};
 const struct form form_url = {"url", "a URL that begins with https:// or http://", is_url};
+const struct form form_range = {
+	"range", "an IP address or ADDRESS/PREFIX, with no bit set behind the prefix, for example 169.254.0.0/16",
+	is_range};
 const struct form form_hours = {"hours", "days and times like \"Mon-Fri 09:00-18:00, Sat 10:00-12:00\"", is_hours};
 const struct form form_line = {"text", "text on one line", is_line};

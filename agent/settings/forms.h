@@ -17,6 +17,7 @@ extern const struct form form_place;    /* an endpoint, or proxy:ENDPOINT where 
 extern const struct form form_endpoint; /* HOST:PORT, [V6]:PORT, unix:/path */
 extern const struct form form_pin;      /* sha256/ and 32 bytes in base64 (RFC 7469 2.4) */
 extern const struct form form_url;      /* http:// or https:// */
+extern const struct form form_range;    /* IP address or address/prefix */
 extern const struct form form_hours;    /* Mon-Fri 09:00-18:00, Sat 10:00-12:00 */
 extern const struct form form_line;     /* anything on one line */
 #endif

@@ -166,6 +166,7 @@ static void take_word(struct loader *l, const struct option *o, config_setting_t
 static void take_words(struct loader *l, const struct option *o, config_setting_t *setting, void *base)
 {
 	struct words *words = option_at(o, base);
+	words_done(words); /* what is given stands in the place of the default */
 	for (int i = 0; i < config_setting_length(setting); i++)
 		take_word(l, o, setting, i, words);
 	if (o->required && config_setting_length(setting) == 0)

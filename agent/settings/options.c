@@ -63,6 +63,13 @@ const struct option option_table[] = {
 	{TOP(sandbox), ONE_OF("sandbox", sandbox_names, "auto"),
 	 .help = "Whether to run where the kernel lacks a part of the sandbox: "
 		 "auto does, with a warning; require refuses."},
+	{TOP(fetch_deny), WORDS("fetch_deny", form_range),
+	 .value = "169.254.0.0/16 fe80::/10 100.100.100.200 168.63.129.16 fd00:ec2::/32 fd20:ce::254",
+	 .words = "link-local addresses and the metadata services of clouds",
+	 .help = "Addresses that are never connected to when a CA is asked, whatever names and redirects lead there."},
+	{TOP(fetch_proxy), TEXT("fetch_proxy", form_url, ""), .words = "none",
+	 .help = "URL of the HTTP proxy through which CAs are asked. It looks up their names, so fetch_deny "
+		 "then only holds back addresses that stand in a URL."},
 	{TOP(servers), GROUPS("servers", PLACE_SERVER, server_settings, settings, nservers),
 	 .help = "The web servers to reload."},
 	{TOP(certificates), GROUPS("certificates", PLACE_CERTIFICATE, certificate_settings, settings, ncertificates),

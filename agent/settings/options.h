@@ -56,8 +56,8 @@ bool option_is_near(const char *a, const char *b);
 void option_defaults(enum option_place place, void *base); /* into a zeroed struct */
 void option_free(enum option_place place, void *base);     /* what the struct holds, not the struct */
 
-/* Sets a value from its text, for all types but lists, groups, BOOL and INTEGER. NULL, or what is needed instead,
- * ready for a message ("an absolute path"); the caller frees it. */
+/* Sets a value from its text, for all types but commands and groups; a list's words stand between spaces. NULL, or what
+ * is needed instead, ready for a message ("an absolute path"); the caller frees it. */
 char *option_set(const struct option *o, void *base, const char *text);
 bool option_allows_empty(const struct option *o);
 

@@ -64,8 +64,8 @@ struct certificate_settings {
 
 struct settings {
 	char *file;
-	char *state_dir, *run_dir, *trust, *metrics_file, *worker_user, *intermediates;
-	struct words alert;
+	char *state_dir, *run_dir, *trust, *metrics_file, *worker_user, *intermediates, *fetch_proxy;
+	struct words alert, fetch_deny;
 	enum sandbox_policy sandbox;
 	struct server_settings *servers;
 	size_t nservers;

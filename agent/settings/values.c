@@ -166,6 +166,16 @@ static char *set_crl(char **at, const char *text)
 	return NULL;
 }
 
+/* The default of a list: its words with a space between them. */
+static void add_words(struct words *words, const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, " ");
+		words_add_n(words, text, len);
+		text += len + strspn(text + len, " ");
+	}
+}
+
 char *option_set(const struct option *o, void *base, const char *text)
 {
 	void *at = option_at(o, base);
@@ -188,6 +198,8 @@ char *option_set(const struct option *o, void *base, const char *text)
 		*(bool *)at = strcmp(text, "true") == 0;
 		return NULL;
 	case OPTION_WORDS:
+		add_words(at, text);
+		return NULL;
 	case OPTION_COMMAND:
 	case OPTION_GROUP:
 	case OPTION_GROUPS:

@@ -18,6 +18,7 @@
 #include "site/aftermath.h"
 #include "site/alert.h"
 #include "site/audit.h"
+#include "site/candidate.h"
 #include "site/certificate.h"
 #include "site/command.h"
 #include "site/consumer.h"
@@ -31,6 +32,7 @@
 #include "site/purge.h"
 #include "site/standby.h"
 #include "site/response.h"
+#include "site/revocation.h"
 #include "site/transaction.h"
 #include "site/watched.h"
 
@@ -119,6 +121,8 @@ static void tear_down(struct site *site)
 	pending_close(site->pending);
 	standbys_close(site->standbys);
 	purge_close(site->purge);
+	candidates_close(site);
+	revocation_close(site->revocation);
 	patrol_close(site->patrol); /* it and the transactions hold jobs */
 	transactions_close(site);
 	consumers_close(site);
@@ -141,6 +145,7 @@ static void tear_down(struct site *site)
 	site->dropbox = NULL;
 	site->watched = NULL;
 	site->patrol = NULL;
+	site->revocation = NULL;
 	site->neighbours = NULL;
 }
 
@@ -175,23 +180,6 @@ static int make_certificates(struct site *site, struct fault *fault)
 	return 0;
 }
 
-/* What can be configured and has no effect yet is said, so that nobody relies on it. */
-static void warn_of_unused(const struct settings *s)
-{
-	for (size_t i = 0; i < s->ncertificates; i++) {
-		const struct certificate_settings *c = &s->certificates[i];
-		const struct {
-			bool set;
-			const char *option;
-		} unused[] = {{*c->check_ari != '\0', "check.ari"},
-			      {strncmp(c->check_crl, "file:", 5) == 0, "check.crl"}};
-		for (size_t k = 0; k < ARRAY_SIZE(unused); k++)
-			if (unused[k].set)
-				log_warning("option-unused", "%s:%u: %s of %s has no effect yet", c->file, c->line,
-					    unused[k].option, c->name);
-	}
-}
-
 /* Leftovers of a crash go; what stands under the name `next` only where no journal needs it. */
 static void sweep(struct site *site)
 {
@@ -209,7 +197,6 @@ static int build(struct site *site, struct fault *fault)
 				       .at_once = WORKERS,
 				       .spares = SPARES,
 				       .refill_ms = REFILL_MS};
-	warn_of_unused(s);
 	site->watcher = watcher_new(site->loop, fault);
 	site->jobs = site->watcher ? jobs_new(site->loop, &jobs) : NULL;
 	if (!site->jobs)
@@ -250,6 +237,7 @@ void site_resume(struct site *site)
 	site->purge = purge_open(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
 		aftermath_resume(site->certificates[i]);
+	site->revocation = revocation_start(site);
 	consumers_open(site);
 	review_all(site);
 	site->metrics = metrics_open(site);
@@ -363,6 +351,8 @@ static void on_certificate_changed(struct certificate *c)
 		neighbours_review(c->site->neighbours, c);
 	if (c->site->watched)
 		watched_review(c->site->watched, c);
+	if (c->site->revocation)
+		revocation_refresh(c->site->revocation);
 }
 
 static int start(struct site *site, struct fault *fault)

@@ -11,9 +11,12 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "site/candidate.h"
+#include "site/completion.h"
 
 #define PROVE_TIMEOUT_MS  30000
 #define INTERMEDIATES_MAX 64
+#define ISSUERS_MAX       3    /* that are fetched for one proof */
 #define DENIALS_MAX       1000 /* digests that a message takes beside everything else */
 
 _Static_assert((int)STORE_FILES == (int)CHECK_OUTPUTS, "a generation has the files that a check writes");
@@ -21,7 +24,14 @@ _Static_assert((int)PROFILE_PRIVATE == (int)CHECK_PROFILE_PRIVATE, "profiles hav
 
 struct prove {
 	struct certificate *certificate;
-	unsigned int number; /* 0: only a check */
+	struct prove_input *inputs; /* descriptors of our own */
+	size_t ninputs;
+	struct digest leaf;
+	bool older_blocks;
+	unsigned int number;     /* 0: only a check */
+	unsigned int generation; /* whose files hold the chain */
+	unsigned int rounds;     /* issuers that were fetched */
+	struct check_reply reply;
 	int out[STORE_FILES];
 	char *origin;
 	struct words accepted;
@@ -83,6 +93,8 @@ static void add_ours(struct load *load, struct certificate *c)
 	if (c->standby.number)
 		load_add(load, store_open_file(c->folder, c->standby.number, "chain.pem", NULL), CHECK_INTERMEDIATE);
 	add_intermediates(load, c->site->settings->intermediates);
+	AUTO_FREE char *fetched = completion_folder(c->site);
+	add_intermediates(load, fetched);
 }
 
 static void close_out(struct prove *p)
@@ -138,6 +150,17 @@ static bool is_denied(const struct site *site, const struct check_reply *reply)
 	return denied_find(&site->denied, true, &reply->spki) || denied_find(&site->denied, false, &reply->sha256);
 }
 
+static void free_prove(struct prove *p)
+{
+	for (size_t i = 0; i < p->ninputs; i++)
+		close(p->inputs[i].fd);
+	free(p->inputs);
+	check_reply_done(&p->reply);
+	words_done(&p->accepted);
+	free(p->origin);
+	free(p);
+}
+
 static void finish(struct prove *p, const struct check_reply *reply, const struct fault *problem)
 {
 	struct fault fault = problem ? *problem : (struct fault){0};
@@ -154,23 +177,60 @@ static void finish(struct prove *p, const struct check_reply *reply, const struc
 	if (!good && p->number)
 		(void)store_remove(p->certificate->folder, p->number, NULL); /* else the next start sweeps it */
 	p->cb(fault.code ? NULL : reply, good ? p->number : 0, &fault, p->data);
-	words_done(&p->accepted);
-	free(p->origin);
-	free(p);
+	free_prove(p);
+}
+
+static void ask(struct prove *p);
+
+static void on_candidate(const char *revoked, void *data)
+{
+	struct prove *p = data;
+	const char *code = finding_name(FINDING_REVOKED);
+	bool accepted = words_has(&p->accepted, code);
+	if (revoked)
+		findings_add(&p->reply.findings, FINDING_REVOKED, accepted ? FINDING_WARN : FINDING_BLOCK, "%s%s.",
+			     revoked, accepted ? "; accepted" : "");
+	finish(p, &p->reply, NULL);
+}
+
+/* Is it sound, but published as revoked? */
+static void look_up(struct prove *p)
+{
+	struct certificate *c = p->certificate;
+	if (findings_block(&p->reply.findings) || !candidate_has_sources(c, &p->reply.chain))
+		return finish(p, &p->reply, NULL);
+	AUTO_CLOSE int chain = p->generation ? store_open_file(c->folder, p->generation, "fullchain.pem", NULL) : -1;
+	candidate_start(c, &p->reply.chain, chain, on_candidate, p);
+}
+
+static void on_issuer(bool found, void *data)
+{
+	struct prove *p = data;
+	if (!found)
+		return look_up(p);
+	check_reply_done(&p->reply);
+	ask(p);
+}
+
+static void take_reply(struct prove *p)
+{
+	const struct source_file *chain = &p->reply.chain;
+	if (!p->reply.orphan.n || !chain->n || !chain->v[chain->n - 1].issuers.n || p->rounds++ >= ISSUERS_MAX)
+		return look_up(p);
+	completion_start(p->certificate, &chain->v[chain->n - 1], &p->reply.orphan, on_issuer, p);
 }
 
 static void on_reply(struct message *message, const struct fault *fault, void *data)
 {
-	struct check_reply reply = {0};
+	struct prove *p = data;
 	struct fault bad = {0};
 	if (!message)
-		return finish(data, NULL, fault);
-	if (check_reply_unpack(&message->body, &reply) < 0) {
+		return finish(p, NULL, fault);
+	if (check_reply_unpack(&message->body, &p->reply) < 0) {
 		fault_set(&bad, -EBADMSG, "certswap-worker (check) sent a reply that makes no sense");
-		return finish(data, NULL, &bad);
+		return finish(p, NULL, &bad);
 	}
-	finish(data, &reply, NULL);
-	check_reply_done(&reply);
+	take_reply(p);
 }
 
 /* The bundles that distributions ship; a chain that ends in one of them is publicly trusted. */
@@ -179,7 +239,7 @@ static bool is_system_trust(const char *path)
 	return strcmp(path, "/etc/ssl/certs/ca-certificates.crt") == 0 || strncmp(path, "/etc/pki/", 9) == 0;
 }
 
-static void pack_request(struct packer *packer, struct prove *p, const struct prove_spec *spec, struct load *load)
+static void pack_request(struct packer *packer, struct prove *p, const struct load *load)
 {
 	struct certificate *c = p->certificate;
 	const struct denied *denied = &c->site->denied;
@@ -187,12 +247,12 @@ static void pack_request(struct packer *packer, struct prove *p, const struct pr
 	size_t n = denied->n < DENIALS_MAX ? denied->n : DENIALS_MAX;
 	for (size_t i = 0; i < n; i++)
 		digests[i] = denied->v[denied->n - n + i].digest; /* the newest */
-	const struct check_request request = {.roles = load->roles,
+	const struct check_request request = {.roles = (uint8_t *)(uintptr_t)load->roles,
 					      .files = load->n,
-					      .leaf = spec->leaf,
+					      .leaf = p->leaf,
 					      .names = *certificate_names(c),
 					      .profile = (enum check_profile)c->settings->profile,
-					      .older_blocks = spec->older_blocks,
+					      .older_blocks = p->older_blocks,
 					      .write_out = p->number != 0,
 					      .system_trust = is_system_trust(certificate_trust(c)),
 					      .accepted = p->accepted,
@@ -226,28 +286,19 @@ static void fail_later(struct site *site, prove_cb cb, void *data, const struct 
 	f->timer = timer_start(site->loop, 0, report_failure, f);
 }
 
-void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb cb, void *data)
+/* Asks a worker; the descriptors of the request are duplicated by it. */
+static void ask(struct prove *p)
 {
-	struct fault fault = {0};
+	struct certificate *c = p->certificate;
 	struct load load = {0};
-	for (size_t i = 0; i < spec->ninputs && i < MESSAGE_FDS - STORE_FILES; i++) {
-		load.fds[load.n] = spec->inputs[i].fd;
-		load.roles[load.n++] = (uint8_t)spec->inputs[i].role;
+	for (size_t i = 0; i < p->ninputs; i++) {
+		load.fds[load.n] = p->inputs[i].fd;
+		load.roles[load.n++] = (uint8_t)p->inputs[i].role;
 	}
 	load.borrowed = load.n;
-	struct prove *p = xcalloc(1, sizeof *p);
-	*p = (struct prove){.certificate = c, .cb = cb, .data = data, .origin = xstrdup(spec->origin)};
-	if (spec->accepted)
-		words_copy(&p->accepted, spec->accepted);
-	if (!spec->only_check && store_begin(c->folder, &p->number, p->out, &fault) < 0) {
-		words_done(&p->accepted);
-		free(p->origin);
-		free(p);
-		return fail_later(c->site, cb, data, &fault);
-	}
 	add_ours(&load, c);
 	struct packer body = {0};
-	pack_request(&body, p, spec, &load);
+	pack_request(&body, p, &load);
 	size_t nfds = load.n;
 	for (size_t i = 0; p->number && i < STORE_FILES; i++)
 		load.fds[nfds++] = p->out[i];
@@ -255,6 +306,39 @@ void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb 
 		  on_reply, p);
 	packer_done(&body);
 	load_done(&load);
+}
+
+static int keep_inputs(struct prove *p, const struct prove_spec *spec, struct fault *fault)
+{
+	p->inputs = xcalloc(spec->ninputs, sizeof *p->inputs);
+	for (size_t i = 0; i < spec->ninputs && i < MESSAGE_FDS - STORE_FILES; i++) {
+		int fd = fcntl(spec->inputs[i].fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			return fault_errno(fault, errno, "a file of the pair can't be kept open");
+		p->inputs[p->ninputs++] = (struct prove_input){fd, spec->inputs[i].role};
+	}
+	return 0;
+}
+
+void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb cb, void *data)
+{
+	struct fault fault = {0};
+	struct prove *p = xcalloc(1, sizeof *p);
+	*p = (struct prove){.certificate = c,
+			    .leaf = spec->leaf,
+			    .older_blocks = spec->older_blocks,
+			    .cb = cb,
+			    .data = data,
+			    .origin = xstrdup(spec->origin)};
+	if (spec->accepted)
+		words_copy(&p->accepted, spec->accepted);
+	if (keep_inputs(p, spec, &fault) < 0 ||
+	    (!spec->only_check && store_begin(c->folder, &p->number, p->out, &fault) < 0)) {
+		free_prove(p);
+		return fail_later(c->site, cb, data, &fault);
+	}
+	p->generation = p->number ? p->number : spec->generation;
+	ask(p);
 }
 
 void prove_generation(struct certificate *c, unsigned int number, prove_cb cb, void *data)
@@ -267,8 +351,12 @@ void prove_generation(struct certificate *c, unsigned int number, prove_cb cb, v
 	if (inputs[0].fd < 0 || inputs[1].fd < 0 || store_read_meta(c->folder, number, &meta, &fault) < 0) {
 		fail_later(c->site, cb, data, &fault);
 	} else {
-		const struct prove_spec spec = {
-			.inputs = inputs, .ninputs = 2, .origin = "", .only_check = true, .accepted = &meta.accepted};
+		const struct prove_spec spec = {.inputs = inputs,
+						.ninputs = 2,
+						.origin = "",
+						.only_check = true,
+						.generation = number,
+						.accepted = &meta.accepted};
 		prove_start(c, &spec, cb, data);
 	}
 	meta_done(&meta);

@@ -16,6 +16,7 @@ struct prove_spec {
 	bool older_blocks;            /* an automatic source must not bring something older than what is live */
 	const struct words *accepted; /* codes that a person lets pass; may be NULL */
 	bool only_check;              /* make no generation */
+	unsigned int generation;      /* only_check: the one that is proved; 0: none */
 };
 /* reply NULL: the worker failed and `fault` says how. number: the generation that was made and sealed; 0: refused (the
  * findings say why), or fault. */
@@ -29,7 +30,8 @@ enum prove_blame {
 };
 enum prove_blame prove_blame(const struct fault *fault);
 
-/* Calls back exactly once, never from inside this call. */
+/* Calls back exactly once, never from inside this call. What is sound is looked up at its CA before (site/candidate.h);
+ * where an issuer is missing, it is fetched and the proof is made again (site/completion.h). */
 void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb cb, void *data);
 /* Proves a generation that is there (standby), without making another. */
 void prove_generation(struct certificate *c, unsigned int number, prove_cb cb, void *data);

@@ -16,6 +16,7 @@
 struct adoption;
 struct alerts;
 struct audit;
+struct candidate;
 struct certificate;
 struct control;
 struct dropbox;
@@ -28,6 +29,7 @@ struct pending;
 struct purge;
 struct standbys;
 struct transaction;
+struct watch_over;
 struct watched;
 
 /* Open folders of STATE (CONTRACT "Files"). */
@@ -73,6 +75,8 @@ struct site {
 	struct standbys *standbys;
 	struct pending *pending; /* emergency keys being made */
 	struct metrics *metrics; /* the file of the option metrics_file; NULL: none */
+	struct watch_over *revocation;
+	struct candidate *candidates; /* being looked up before they go live */
 	struct neighbours *neighbours;
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;

@@ -10,6 +10,7 @@
 #include "site/incident.h"
 #include "site/pending.h"
 #include "site/standby.h"
+#include "site/revocation.h"
 #include "site/transaction.h"
 #include "swap/record.h"
 
@@ -86,10 +87,10 @@ static json_t *certificate_json(struct certificate *c)
 	struct words unverified = {0};
 	transaction_unverified(c, &unverified);
 	consumers_unverified(c, &unverified);
-	json_t *o = json_pack("{ss, ss, ss, so, so, s{ss, ss}, s[], so, so, so, so, so}", "name", c->settings->name,
-			      "state", state_of(c), "manage", c->settings->manage == MANAGE_SWAP ? "swap" : "observe",
-			      "live", live_json(&c->live), "served", served_json(c), "revocation", "status", "none",
-			      "source", "", "issuers", "standby", standby_json(c), "unverified",
+	json_t *o = json_pack("{ss, ss, ss, so, so, so, so, so, so, so, so, so}", "name", c->settings->name, "state",
+			      state_of(c), "manage", c->settings->manage == MANAGE_SWAP ? "swap" : "observe", "live",
+			      live_json(&c->live), "served", served_json(c), "revocation", revocation_json(c),
+			      "issuers", revocation_issuers_json(c), "standby", standby_json(c), "unverified",
 			      record_from_words(&unverified), "pending", pending_json(c), "incident", incident_part(c),
 			      "last_swap", last_swap_json(c));
 	words_done(&unverified);

@@ -105,6 +105,8 @@ void check_reply_pack(struct packer *p, const struct check_reply *r)
 	pack_bool(p, r->written);
 	pack_digest(p, &r->issuer_spki);
 	pack_string(p, r->issuer_ski);
+	pack_source_file(p, &r->chain);
+	pack_words(p, &r->orphan);
 }
 
 int check_reply_unpack(struct unpacker *u, struct check_reply *ret)
@@ -124,6 +126,8 @@ int check_reply_unpack(struct unpacker *u, struct check_reply *ret)
 	ret->written = unpack_bool(u);
 	ret->issuer_spki = unpack_digest(u);
 	ret->issuer_ski = unpack_string(u);
+	unpack_source_file(u, &ret->chain);
+	ret->orphan = unpack_words(u);
 	if (unpack_end(u))
 		return 0;
 	check_reply_done(ret);
@@ -139,5 +143,7 @@ void check_reply_done(struct check_reply *r)
 	free(r->subject);
 	free(r->key_type);
 	words_done(&r->names);
+	source_file_done(&r->chain);
+	words_done(&r->orphan);
 	*r = (struct check_reply){0};
 }

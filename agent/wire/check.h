@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "wire/finding.h"
 #include "wire/pack.h"
+#include "wire/sources.h"
 
 enum check_role {
 	CHECK_SUBMITTED,    /* came with the pair: leaf, chain, key, in any format */
@@ -56,7 +57,9 @@ struct check_reply {
 	bool publicly_trusted;
 	bool written;              /* the outputs hold the pair */
 	struct digest issuer_spki; /* SPKI of the certificate that signed the leaf */
-	char *issuer_ski; /* the leaf's authority key identifier (RFC 5280 4.2.1.1), lower-case hex; "": none */
+	char *issuer_ski;         /* the leaf's authority key identifier (RFC 5280 4.2.1.1), lower-case hex; "": none */
+	struct source_file chain; /* where the status of the leaf and its intermediates can be had */
+	struct words orphan;      /* CHAIN_INCOMPLETE: PEM of the certificate whose issuer is missing, in pieces */
 };
 
 void check_request_pack(struct packer *p, const struct check_request *r);

@@ -10,12 +10,14 @@
 #include "wire/pack.h"
 
 /* What a worker can be asked. The process role that answers is named in argv[1] of certswap-worker: "check" answers
- * IDENTIFY and CHECK, "probe" answers PROBE, "keygen" KEYGEN; each role has its own sandbox. */
+ * IDENTIFY, CHECK and SOURCES, "probe" answers PROBE, "keygen" KEYGEN, "fetch" FETCH; each role has its own sandbox. */
 enum message_kind {
 	MESSAGE_IDENTIFY = 1, /* what is in these files?           wire/identify.h */
 	MESSAGE_CHECK,        /* prove a pair and write it out      wire/check.h */
 	MESSAGE_PROBE,        /* what do these endpoints serve?     wire/probe.h */
 	MESSAGE_KEYGEN,       /* a new key and its request          wire/keygen.h */
+	MESSAGE_FETCH,        /* what does a CA publish?            wire/fetch.h */
+	MESSAGE_SOURCES,      /* where does a CA publish it?        wire/sources.h */
 	MESSAGE_KINDS
 };
 #define MESSAGE_REPLY  0x80 /* or-ed to the kind in an answer */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -9,8 +10,10 @@
 #include "pki/proof.h"
 #include "wire/check.h"
 #include "worker/input.h"
+#include "worker/sources.h"
 
-#define TRUST_MAX (8 * 1024 * 1024) /* bytes; the system's file has 220 KiB */
+#define ORPHAN_PIECE 4000              /* bytes of one word of the reply */
+#define TRUST_MAX    (8 * 1024 * 1024) /* bytes; the system's file has 220 KiB */
 
 static struct bundle *trust; /* of the whole process: loaded before the request comes */
 
@@ -42,6 +45,21 @@ static void write_outputs(const struct message *m, const struct check_request *r
 	ret->written = !error; /* the caller sees it and says that it could not be kept */
 }
 
+/* The last certificate of what is there of the chain, as the daemon hands it to the one who fetches its issuer. */
+static void take_orphan(const struct text *chain, struct words *ret)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE-----";
+	const char *last = NULL;
+	for (const char *at = chain->s; at && (at = strstr(at, begin)); at++)
+		last = at;
+	for (size_t left = last ? strlen(last) : 0; left;) {
+		size_t n = left < ORPHAN_PIECE ? left : ORPHAN_PIECE;
+		words_add_n(ret, last, n);
+		last += n;
+		left -= n;
+	}
+}
+
 /* A reply that does not fit (a thousand long names) is cut to one that does, and then blocks. */
 static void pack(struct packer *p, struct check_reply *r)
 {
@@ -51,6 +69,8 @@ static void pack(struct packer *p, struct check_reply *r)
 	packer_done(&whole);
 	if (!fits) {
 		words_done(&r->names);
+		source_file_done(&r->chain);
+		words_done(&r->orphan);
 		findings_done(&r->findings);
 		r->written = false;
 		findings_add(&r->findings, FINDING_TOO_LARGE, FINDING_BLOCK,
@@ -76,6 +96,9 @@ static void run(const struct message *m, const struct check_request *r, struct p
 	bool whole = proof_make(&in, &answer, &out);
 	if (whole && r->write_out && !findings_block(&answer.findings))
 		write_outputs(m, r, &out, &answer);
+	worker_sources_of(out.chain.s, out.chain.len, &answer.chain);
+	if (out.incomplete)
+		take_orphan(&out.chain, &answer.orphan);
 	pack(reply, &answer);
 	proof_output_done(&out);
 	check_reply_done(&answer);

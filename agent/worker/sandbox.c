@@ -19,7 +19,7 @@
 #define MIB (1024UL * 1024UL)
 
 const char *const sandbox_role_name[] = {
-	[SANDBOX_CHECK] = "check", [SANDBOX_PROBE] = "probe", [SANDBOX_KEYGEN] = "keygen"};
+	[SANDBOX_CHECK] = "check", [SANDBOX_PROBE] = "probe", [SANDBOX_KEYGEN] = "keygen", [SANDBOX_FETCH] = "fetch"};
 _Static_assert(ARRAY_SIZE(sandbox_role_name) == SANDBOX_ROLES, "a name for each role");
 
 struct limit {
@@ -44,6 +44,11 @@ static const struct limit limits[SANDBOX_ROLES][LIMITS] = {
 			    {RLIMIT_FSIZE, MIB, "fsize"},
 			    {RLIMIT_CPU, 300, "cpu"},
 			    {RLIMIT_AS, 512 * MIB, "as"}},
+	[SANDBOX_FETCH] = {{RLIMIT_CORE, 0, "core"},
+			   {RLIMIT_NOFILE, 64, "nofile"},
+			   {RLIMIT_FSIZE, 0, "fsize"},
+			   {RLIMIT_CPU, 120, "cpu"},
+			   {RLIMIT_AS, 512 * MIB, "as"}},
 };
 
 static int leave_root(uid_t uid, gid_t gid, struct fault *fault)
@@ -118,7 +123,8 @@ int sandbox_close_descriptors(bool keep_trust, struct fault *fault)
 
 int sandbox_enter(enum sandbox_role role, const uint16_t *ports, size_t nports, struct fault *fault)
 {
-	const struct landlock_net net = {.ports = ports, .nports = nports, .connect = role == SANDBOX_PROBE};
+	const struct landlock_net net = {
+		.ports = ports, .nports = nports, .connect = role == SANDBOX_PROBE || role == SANDBOX_FETCH};
 	int files = landlock_enter(&net, fault);
 	struct fault second = {0};
 	int calls = syscalls_enter(role, &second);

@@ -14,6 +14,7 @@ enum sandbox_role {
 	SANDBOX_CHECK,  /* the descriptors it was given, no network, no file */
 	SANDBOX_PROBE,  /* TCP to the ports it was told and unix sockets, no file */
 	SANDBOX_KEYGEN, /* as CHECK */
+	SANDBOX_FETCH,  /* TCP to the ports it was told; the descriptors it was given, no file by name */
 	SANDBOX_ROLES
 };
 extern const char *const sandbox_role_name[SANDBOX_ROLES];
@@ -27,6 +28,7 @@ int sandbox_drop(enum sandbox_role role, uid_t uid, gid_t gid, struct fault *fau
 int sandbox_close_descriptors(bool keep_trust, struct fault *fault);
 
 /* Closes the door: Landlock, then seccomp. 0; -ENOSYS where the kernel lacks a part (`fault` names it; the other part
- * is in force): whether to go on is the caller's decision. Ports are those that SANDBOX_PROBE may connect to. */
+ * is in force): whether to go on is the caller's decision. Ports are those that SANDBOX_PROBE and SANDBOX_FETCH
+ * may connect to. */
 int sandbox_enter(enum sandbox_role role, const uint16_t *ports, size_t nports, struct fault *fault);
 #endif

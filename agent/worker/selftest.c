@@ -201,7 +201,8 @@ static long try_answer(void)
 #define CHECK      (1U << SANDBOX_CHECK)
 #define PROBE      (1U << SANDBOX_PROBE)
 #define KEYGEN     (1U << SANDBOX_KEYGEN)
-#define ALL        (CHECK | PROBE | KEYGEN)
+#define FETCH      (1U << SANDBOX_FETCH)
+#define ALL        (CHECK | PROBE | KEYGEN | FETCH)
 #define NO_NETWORK (CHECK | KEYGEN)
 
 enum need { NEED_NOTHING, NEED_LANDLOCK_TCP, NEED_NO_SANITIZER };
@@ -230,7 +231,7 @@ static const struct trial trials[] = {
 	{"signal another thread", try_tgkill, ALL, NEED_NOTHING, false},
 	{"signal by a descriptor's owner", try_signal_by_io, ALL, NEED_NOTHING, false},
 	{"make a TCP socket", try_tcp, NO_NETWORK, NEED_NOTHING, false},
-	{"make a unix socket", try_unix, NO_NETWORK, NEED_NOTHING, false},
+	{"make a unix socket", try_unix, NO_NETWORK | FETCH, NEED_NOTHING, false},
 	{"make a pair of sockets", try_pair, ALL, NEED_NOTHING, false},
 	{"make a UDP socket", try_udp, ALL, NEED_NOTHING, false},
 	{"make a netlink socket", try_netlink, ALL, NEED_NOTHING, false},
@@ -238,7 +239,7 @@ static const struct trial trials[] = {
 	{"listen", try_listen, ALL, NEED_NOTHING, false},
 	{"accept", try_accept, ALL, NEED_NOTHING, false},
 	{"connect a socket that it was given", try_connect_given, NO_NETWORK, NEED_NOTHING, false},
-	{"connect to a port that was not asked for", try_other_port, PROBE, NEED_LANDLOCK_TCP, false},
+	{"connect to a port that was not asked for", try_other_port, PROBE | FETCH, NEED_LANDLOCK_TCP, false},
 	{"get memory to execute", try_executable_memory, ALL, NEED_NO_SANITIZER, false},
 	{"make memory executable", try_make_executable, ALL, NEED_NO_SANITIZER, false},
 	{"become dumpable", try_be_dumpable, ALL, NEED_NO_SANITIZER, false},
@@ -248,7 +249,7 @@ static const struct trial trials[] = {
 	{"load a BPF program", try_bpf, ALL, NEED_NOTHING, false},
 	{"use io_uring", try_io_uring, ALL, NEED_NOTHING, false},
 	{"answer", try_answer, ALL, NEED_NOTHING, true},
-	{"connect to a port that was asked for", try_allowed_port, PROBE, NEED_NOTHING, true},
+	{"connect to a port that was asked for", try_allowed_port, PROBE | FETCH, NEED_NOTHING, true},
 };
 
 enum { CHILD_DENIED, CHILD_ALLOWED, CHILD_NOT_SET_UP };

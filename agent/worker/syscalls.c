@@ -58,8 +58,8 @@ static const int allowed[] = {
 	SCMP_SYS(ppoll_time64),
 };
 
-/* "probe" besides: connections that it makes itself. */
-static const int allowed_probe[] = {
+/* "probe" and "fetch" besides: connections that they make themselves. */
+static const int allowed_network[] = {
 	SCMP_SYS(connect), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
 	SCMP_SYS(sendto),  SCMP_SYS(recvfrom),   SCMP_SYS(shutdown),
 };
@@ -160,16 +160,19 @@ static int add_narrow(scmp_filter_ctx c)
 	return r;
 }
 
-/* "check" and "keygen" have no sockets; "probe" has streams of three families. */
+/* "check" and "keygen" have no sockets; "probe" has streams of three families, "fetch" of two. */
 static int add_sockets(scmp_filter_ctx c, enum sandbox_role role)
 {
 	static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
-	if (role != SANDBOX_PROBE) {
+	if (role != SANDBOX_PROBE && role != SANDBOX_FETCH) {
 		int r = seccomp_rule_add(c, SCMP_ACT_KILL_PROCESS, SCMP_SYS(connect), 0);
 		return r ? r : seccomp_rule_add(c, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 0);
 	}
-	int r = add(c, SCMP_ACT_ALLOW, allowed_probe, ARRAY_SIZE(allowed_probe));
-	for (size_t i = 0; i < ARRAY_SIZE(families) && !r; i++)
+	int r = add(c, SCMP_ACT_ALLOW, allowed_network, ARRAY_SIZE(allowed_network));
+	if (!r && role == SANDBOX_FETCH)
+		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 0);
+	size_t n = role == SANDBOX_FETCH ? 2 : ARRAY_SIZE(families);
+	for (size_t i = 0; i < n && !r; i++)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 3,
 				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0),
 				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM), SCMP_A2(SCMP_CMP_EQ, 0, 0));

@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 import ssl
 import subprocess
+import threading
 
 from processes import run
 
@@ -19,10 +20,20 @@ certificate = $dir/intermediate.pem
 private_key = $dir/intermediate.key
 default_md = sha256
 policy = any
-unique_subject = no
 copy_extensions = copy
 rand_serial = yes
 email_in_dn = no
+crlnumber = $dir/crlnumber
+default_crl_days = 7
+unique_subject = no
+[rooting]
+dir = {folder}
+database = $dir/root-index.txt
+certificate = $dir/root.pem
+private_key = $dir/root.key
+default_md = sha256
+crlnumber = $dir/root-crlnumber
+default_crl_days = 30
 [any]
 commonName = optional
 [req]
@@ -37,11 +48,19 @@ basicConstraints = critical,CA:TRUE,pathlen:0
 keyUsage = critical,keyCertSign,cRLSign,digitalSignature
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
+{intermediate_sources}
 [x_leaf]
 basicConstraints = CA:FALSE
 keyUsage = critical,digitalSignature
 extendedKeyUsage = serverAuth
 subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+{leaf_sources}
+[x_ocsp]
+basicConstraints = CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = OCSPSigning
+noCheck = yes
 authorityKeyIdentifier = keyid
 """
 
@@ -125,14 +144,24 @@ class Pair:
 
 
 class Authority:
-    def __init__(self, folder, name="Test"):
+    def __init__(self, folder, name="Test", publish=None, ocsp=True):
+        """publish: URL below which its lists can be had (publisher.py); its certificates name them then."""
         self.folder = pathlib.Path(folder).absolute()
         (self.folder / "issued").mkdir(parents=True)
-        (self.folder / "index.txt").write_text("")
+        for part in ("index.txt", "root-index.txt"):
+            (self.folder / part).write_text("")
+        for part in ("crlnumber", "root-crlnumber"):
+            (self.folder / part).write_text("01\n")
+        leaf, above = "", ""
+        if publish:
+            responder = f"OCSP;URI:{publish}/ocsp," if ocsp else ""
+            leaf = (f"crlDistributionPoints = URI:{publish}/leaf.crl\n"
+                    f"authorityInfoAccess = {responder}caIssuers;URI:{publish}/issuer.der")
+            above = f"crlDistributionPoints = URI:{publish}/ca.crl"
         self._config = str(self.folder / "ca.cnf")
-        (self.folder / "ca.cnf").write_text(CONFIG.format(folder=self.folder))
+        (self.folder / "ca.cnf").write_text(CONFIG.format(folder=self.folder, leaf_sources=leaf, intermediate_sources=above))
         self.root = str(self.folder / "root.pem")
-        self._issued = 0
+        self._issued, self._listed, self._lock = 0, {}, threading.Lock()
         self._make(name)
         self.chain = (self.folder / "intermediate.pem").read_text()
 
@@ -185,3 +214,44 @@ class Authority:
             "-startdate", begin.strftime(form), "-enddate", (begin + datetime.timedelta(days=days)).strftime(form),
             "-in", str(folder / "request.pem"), "-out", str(folder / "cert.pem"))
         return Pair(folder, (folder / "cert.pem").read_text(), self.chain, key)
+
+    def revoke(self, pair, reason="unspecified"):
+        """As the CA does it; the next list and answer say so. A second time: with another reason."""
+        source = pair.file("revoke.pem", pair.cert)
+        lines = [line for line in (self.folder / "index.txt").read_text().splitlines(True)
+                 if not (line.startswith("R") and pair.serial in line.lower())]
+        (self.folder / "index.txt").write_text("".join(lines))
+        run("openssl", "ca", "-batch", "-config", self._config, "-revoke", source, "-crl_reason", reason,
+            stderr=subprocess.DEVNULL)
+
+    def revoke_intermediate(self, reason="CACompromise"):
+        run("openssl", "ca", "-batch", "-config", self._config, "-name", "rooting", "-revoke",
+            self._path("intermediate.pem"), "-crl_reason", reason, stderr=subprocess.DEVNULL)
+
+    def crl(self, part="leaf"):
+        """DER of the list of leaves, or ("ca") of the root's; made anew where something was revoked since."""
+        index = self.folder / ("index.txt" if part == "leaf" else "root-index.txt")
+        made, pem = self.folder / f"{part}.crl.der", self._path(f"{part}.crl.pem")
+        revoked = "".join(line for line in index.read_text().splitlines(True) if line.startswith("R"))
+        if not made.exists() or self._listed.get(part) != revoked:
+            run("openssl", "ca", "-config", self._config, "-name", "issuing" if part == "leaf" else "rooting", "-gencrl",
+                "-out", pem, stderr=subprocess.DEVNULL)
+            run("openssl", "crl", "-in", pem, "-outform", "DER", "-out", str(made))
+            self._listed[part] = revoked
+        return made.read_bytes()
+
+    def ocsp(self, asked):
+        """The answer to a DER request, by a delegated responder."""
+        key, cert = self._path("ocsp.key"), self._path("ocsp.pem")
+        with self._lock:
+            if not pathlib.Path(cert).exists():
+                pathlib.Path(key).write_text(new_key())
+                run("openssl", "req", "-new", "-key", key, "-subj", "/CN=Responder", "-config", self._config, "-out",
+                    self._path("ocsp.csr"))
+                run("openssl", "x509", "-req", "-in", self._path("ocsp.csr"), "-CA", self._path("intermediate.pem"), "-CAkey",
+                    self._path("intermediate.key"), "-set_serial", "0x2002", "-days", "30", "-extfile", self._config,
+                    "-extensions", "x_ocsp", "-out", cert)
+            (self.folder / "ocsp.request").write_bytes(asked)
+            run("openssl", "ocsp", "-index", self._path("index.txt"), "-CA", self._path("intermediate.pem"), "-rsigner", cert,
+                "-rkey", key, "-ndays", "1", "-reqin", self._path("ocsp.request"), "-respout", self._path("ocsp.answer"))
+            return (self.folder / "ocsp.answer").read_bytes()

@@ -143,14 +143,17 @@ class Agent:
 
 
 class Run:
-    def __init__(self, name, certificates=None, options="", servers=("nginx", "apache"), trust=None):
-        """certificates: {name: DNS names}, all on both servers. options: more lines for certswap.conf."""
+    def __init__(self, name, certificates=None, options="", servers=("nginx", "apache"), trust=None, publisher=None,
+                 more=""):
+        """certificates: {name: DNS names}, all on both servers. options: more lines for certswap.conf.
+        publisher: of the CA's lists. more: more options of each certificate."""
         self.title = name
         self.lines = ""  # more lines for each certificate in certswap.conf
         self.certificates = certificates or {"shop": ["shop.example.test", "www.shop.example.test"]}
         self.names = next(iter(self.certificates.values()))
         self.folder = FOLDER / f"{name}-{os.getpid()}"
         self._options, self._kinds, self._trust = options, servers, trust
+        self.publisher, self.more = publisher, more
         self._ending = []
 
     def __enter__(self):
@@ -164,7 +167,7 @@ class Run:
             self.run_dir = pathlib.Path(tempfile.mkdtemp(prefix="certswap-"))
         self.run_dir.mkdir(exist_ok=True)
         self.config = self.folder / "certswap.conf"
-        self.ca = Authority(self.folder / "ca")
+        self.ca = Authority(self.folder / "ca", publish=self.publisher and self.publisher.url)
         sites = list(self.certificates.items())
         kinds = {"nginx": Nginx, "apache": Apache}
         self.servers = [kinds[k](self.folder / k, self.state / "certificates", sites) for k in self._kinds]
@@ -179,7 +182,7 @@ class Run:
         certificates = ",\n".join(
             f'  {{ name = "{name}";\n    dns = [ {", ".join(json.dumps(n) for n in names)} ];\n'
             f'    servers = [ {", ".join(json.dumps(s.kind) for s in self.servers)} ];\n'
-            f'    probe = [ {", ".join(json.dumps(f"127.0.0.1:{s.port}") for s in self.servers)} ];\n    {self.lines} }}'
+            f'    probe = [ {", ".join(json.dumps(f"127.0.0.1:{s.port}") for s in self.servers)} ];\n    {self.lines} {self.more} }}'
             for name, names in self.certificates.items())
         servers = ",\n".join(server.settings() for server in self.servers)
         self.config.write_text(

@@ -1,0 +1,65 @@
+/* Watching the CAs: which certificates here, and above them, are published as revoked. All that is managed is looked
+ * up at each source at intervals; what is found becomes an incident (site/response.h). Runs in certswapd; what comes
+ * from the network is read by "fetch" workers. */
+#ifndef SITE_REVOCATION_H
+#define SITE_REVOCATION_H
+#include <jansson.h>
+
+#include "site/source.h"
+
+enum standing_use { STANDING_LIVE, STANDING_STANDBY, STANDING_FORMER, STANDING_USES };
+#define STANDING_FORMERS 3
+
+/* A generation of ours and the certificates in its chain. */
+struct standing_chain {
+	unsigned int generation; /* 0: none */
+	struct meta meta;
+	struct subject *v[SOURCES_CERTS_MAX];
+	size_t n;
+	bool told[SOURCES_CERTS_MAX]; /* revocations that have become incidents */
+	int told_reason;
+};
+/* What is watched for one managed certificate. */
+struct standing {
+	struct certificate *certificate;
+	struct standing_chain live, standby, former[STANDING_FORMERS];
+	bool blind_told, early_told;
+};
+struct watch_over {
+	struct site *site;
+	int folder;     /* STATE/revocation */
+	void *subjects; /* trees of search.h */
+	void *sources;
+	struct subject **all_subjects;
+	size_t nsubjects;
+	struct source **v;
+	size_t n;
+	struct standing *standings; /* beside site->certificates */
+	size_t nstandings;
+	unsigned int running; /* jobs */
+	struct timer *refresh;
+	struct job *reading;                            /* MESSAGE_SOURCES */
+	struct standing_chain *read[SOURCES_FILES_MAX]; /* that it reads */
+	struct standing *read_for[SOURCES_FILES_MAX];
+	size_t nread;
+};
+
+struct watch_over *revocation_start(struct site *site);
+void revocation_close(struct watch_over *w);
+/* What is live or stands by has changed somewhere. */
+void revocation_refresh(struct watch_over *w);
+
+/* For sources: a place is free; the answers about this subject have changed, or were given again. */
+void revocation_next(struct watch_over *w);
+void revocation_told(struct watch_over *w, struct subject *subject);
+void revocation_looked(struct watch_over *w, struct source *source); /* a look has ended, well or not */
+
+struct subject *revocation_subject(const struct watch_over *w, const struct digest *sha256); /* NULL: not known */
+const struct standing *revocation_standing(const struct certificate *c);                     /* NULL: not yet */
+/* `revocation` and `issuers` of status --json; the caller's. */
+json_t *revocation_json(const struct certificate *c);
+json_t *revocation_issuers_json(const struct certificate *c);
+/* How long each source of this subject takes, for revocation_bound. */
+void revocation_intervals(const struct watch_over *w, const struct subject *subject,
+			  int64_t ret_ms[REVOCATION_SOURCES]);
+#endif
