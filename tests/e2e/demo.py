@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """What certswap does, on this machine, with the real web servers. Run by ./demo. Every claim is measured here from outside: by
 fresh handshakes of a prober that knows nothing of certswap, by openssl s_client, by wrk, by the process table."""
+import datetime
 import os
 import re
 import sys
 import textwrap
 import time
 
-from harness import PROGRAMS, Run
+from authority import Authority
+from harness import PROGRAMS, Run, pair_on_disk
 from processes import Late, guarded, run as run_program, wait_until
 from webserver import Apache, Load, Nginx, Prober, openssl_serial
 
@@ -51,6 +53,23 @@ story = Story()
 
 def milliseconds(seconds):
     return f"{seconds * 1000:.0f} ms"
+
+
+def timeline(run, since, took):
+    """One line in milliseconds since `since` (time.monotonic): what certswapd logged when, and what the prober saw."""
+    zero = time.time() - (time.monotonic() - since)
+    words = {"proved": "proved", "INSTALLING": "rehearsed", "INSTALLED": "swapped", "VERIFYING": "reloaded", "COMMITTED": "verified"}
+    told = {}
+    for line in run.agent.log().splitlines():
+        found = re.match(r"(\S+Z) certswapd (?:debug: )?(proved|swap-state: transaction \d+): ?(\w*)", line)
+        if not found:
+            continue
+        at = datetime.datetime.fromisoformat(found[1].replace("Z", "+00:00")).timestamp() - zero
+        word = words.get("proved" if found[2] == "proved" else found[3])
+        if word and at > -0.002:
+            told.setdefault(word, max(at, 0.0))
+    told["first new handshake"] = min(took.values())
+    return ", ".join(f"{word} {at * 1000:.0f}" for word, at in sorted(told.items(), key=lambda item: item[1])) + " ms"
 
 
 class Watched:
@@ -154,6 +173,7 @@ def begin(run):
     """Act 1: the agent, the first pair, the servers."""
     story.act("Act 1  certswapd, its first pair, then nginx and Apache under load")
     began = time.monotonic()
+    run.agent.arguments = ["-v"]  # its steps in the log, for the times that are told here
     run.agent.start()
     story.line("certswapd", f"ready after {milliseconds(time.monotonic() - began)}")
     began = time.monotonic()
@@ -193,6 +213,7 @@ def swap_seen(run, watched, claim, pair, hand_over):
     since = hand_over()
     words, took = watched.wait_shown(pair, since)
     swap = run.wait_result("committed", before)
+    story.line("since it was closed", timeline(run, since, took))
     story.line("certswap says", f"committed: the swap took {swap['milliseconds']} ms")
     proved = watched.prove(pair)
     watched.finish(start)
@@ -214,6 +235,62 @@ def drops(run, watched):
     swap_seen(run, watched, "Files that grow bit by bit: served once whole", pair,
               lambda: run.drop(pair.files(), slowly=True))
     return pair
+
+
+def refusals(run, watched, live):
+    """What must not go live, each refused with its reason."""
+    story.act("       Pairs that must not go live: a name short, a chain that ends nowhere, expired")
+    identities = run.identities()
+    nowhere = Authority(run.folder / "nobody", "Nobody")
+    for what, code, pair in (
+            ("A pair without one of its names is refused", "NAME_MISSING", run.ca.issue(run.names[:1])),
+            ("A chain that ends nowhere is refused", "CHAIN_", nowhere.issue(run.names)),
+            ("An expired pair is refused", "EXPIRED", run.ca.issue(run.names, starts=-72, days=2))):
+        known = run.rejected()
+        run.drop(pair.files(), name="shop")
+        why = run.wait_rejected(code, before=known)
+        reason = next(line for line in why.splitlines() if code in line)
+        story.line("why.txt", reason.strip())
+        story.claim(what, run.live_sha256() == live.sha256, re.search(code + r"\w*", why)[0])
+    proved = watched.prove(live)
+    story.claim("... and nginx and Apache never heard of them", proved and run.identities() == identities)
+
+
+def neighbours(run, watched, live):
+    """Others write the same paths: a person with cp, a configuration management."""
+    story.act("       A colleague copies a renewed certificate and key over live/*.pem with cp")
+    older, new = live, run.ca.issue(run.names)
+    start = time.monotonic()
+    watched.begin()
+    mark = time.monotonic()
+    for name, text in (("fullchain.pem", new.fullchain), ("privkey.pem", new.key)):
+        (run.live() / name).write_text(text)  # through the link, in place
+    words, _ = watched.wait_shown(new, mark)
+    wait_until("the swap is over", run.settled)
+    kept = pair_on_disk(run.live().parent / "gen" / older_generation(run, older)) == older.sha256
+    proved = watched.prove(new)
+    story.claim("cp through the link: taken as a candidate, proved", proved and run.live_sha256() == new.sha256, words)
+    story.claim("... the pair that it wrote over is whole elsewhere", kept)
+
+    story.act("       A Puppet run puts the old pair back, by turning the link to it")
+    old_link = os.readlink(run.live())
+    folder = run.live().parent / "gen" / older_generation(run, older)
+    os.symlink(f"gen/{folder.name}", run.live().parent / "puppet")
+    os.rename(run.live().parent / "puppet", run.live())
+    wait_until("the link is put back", lambda: os.readlink(run.live()) != f"gen/{folder.name}", 15)
+    event = wait_until("it is told", lambda: next((e for e in reversed(run.events()) if "put back" in e["text"]), None), 10)
+    story.line("certswapctl log", event["text"])
+    proved = watched.prove(new)
+    watched.finish(start)
+    story.claim("An older pair in the place of the live one: undone", proved and os.readlink(run.live()) == old_link,
+                f"live -> {old_link}")
+    return new
+
+
+def older_generation(run, pair):
+    """The name of the latest generation that holds it."""
+    return [path.parent.name for path in sorted((run.live().parent / "gen").glob("*/meta.json"))
+            if pair.sha256 in path.read_text()][-1]
 
 
 def pkcs12(run, watched):
@@ -334,10 +411,11 @@ def main():
             usual_script(run)
             live, watched = begin(run)
             bare_reload(run, watched)
-            drops(run, watched)
+            refusals(run, watched, drops(run, watched))
             live = pkcs12(run, watched)
             live = the_day(run, watched, live)
             mismatch(run, watched, live)
+            live = neighbours(run, watched, live)
             killed(run, watched, live)
             last_words(run, watched)
     except KeyboardInterrupt:

@@ -52,6 +52,7 @@ class Agent:
 
     def __init__(self, run):
         self.run = run
+        self.arguments = []  # more of certswapd's
         self.programs = None  # another folder with certswapd than PROGRAMS
         self.process = None
         self.starts = 0
@@ -78,7 +79,7 @@ class Agent:
         self.starts += 1
         with open(self.log_file(), "ab") as log:
             self.process = subprocess.Popen(
-                [*tracer, str((self.programs or PROGRAMS) / "certswapd"), "-c", str(self.run.config)], stdin=subprocess.DEVNULL, stdout=log,
+                [*tracer, str((self.programs or PROGRAMS) / "certswapd"), "-c", str(self.run.config), *self.arguments], stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, cwd="/", env={**os.environ, "NOTIFY_SOCKET": address, **self.environment},
                 start_new_session=True)  # Ctrl-C is for the tests
         return self
