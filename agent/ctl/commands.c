@@ -72,6 +72,20 @@ const struct command command_table[] = {
 	 "Prints a request (CSR) of a key that waits here for its certificate",
 	 "The key never leaves this host. What comes back from the CA is known by its public key, in whatever form.",
 	 command_csr},
+	{"request", "NAME", 1, 1, OPTION_BIT(LANG) | OPTION_BIT(OUT) | OPTION_BIT(JSON),
+	 "Writes the mail to the CA's desk: reissue first, then revoke",
+	 "It holds the request (CSR) of a key that waits here, serial number, case, CRL reason, the time asked for, "
+	 "and what\n"
+	 "`ca` in the configuration says. Nothing is sent. On standard error: whether the desk is open in time.",
+	 command_request},
+	{"drill", "NAME", 1, 1, OPTION_BIT(CASE) | OPTION_BIT(LIVE) | OPTION_BIT(TIMEOUT) | OPTION_BIT(JSON),
+	 "Tries what the day of a revocation needs, and says what would have stopped you",
+	 "Standby pair, waiting key, the reissue command's own dry run, the CA's desk, a rehearsal with each server, "
+	 "the\n"
+	 "alert command. What is served is not touched; with --live a copy of the live pair is swapped in, and that "
+	 "is\n"
+	 "measured. Exit status 1 where something would have stopped you.",
+	 command_drill},
 	{"deny list", "", 0, 0, OPTION_BIT(JSON), "Lists the keys and certificates that are refused", NULL,
 	 command_deny_list},
 	{"deny add", "FILE|SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(PASSWORD_FILE) | OPTION_BIT(JSON),

@@ -18,6 +18,8 @@ int command_confirm(struct ctl *ctl, const struct args *a);
 int command_incidents(struct ctl *ctl, const struct args *a);
 int command_incident(struct ctl *ctl, const struct args *a);
 int command_csr(struct ctl *ctl, const struct args *a);
+int command_drill(struct ctl *ctl, const struct args *a);
+int command_request(struct ctl *ctl, const struct args *a);
 int command_deny_list(struct ctl *ctl, const struct args *a);
 int command_deny_add(struct ctl *ctl, const struct args *a);
 int command_deny_confirm(struct ctl *ctl, const struct args *a);

@@ -1,4 +1,4 @@
-/* csr NAME: the request for the CA */
+/* csr NAME, request NAME: the request for the CA, and the mail around it */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -46,11 +46,11 @@ static void print_pins(struct ctl *ctl, const json_t *result)
 	}
 }
 
-static int show(struct ctl *ctl, const struct args *a, const json_t *answer)
+static int show(struct ctl *ctl, const struct args *a, const json_t *answer, const char *what)
 {
 	const json_t *result = json_object_get(answer, "result");
 	const char *path = args_value(a, OPTION_OUT);
-	int status = path ? write_file(ctl, path, word(result, "csr")) : CTL_DONE;
+	int status = path ? write_file(ctl, path, word(result, what)) : CTL_DONE;
 	if (status != CTL_DONE)
 		return status;
 	if (args_has(a, OPTION_JSON)) {
@@ -58,7 +58,7 @@ static int show(struct ctl *ctl, const struct args *a, const json_t *answer)
 		return CTL_DONE;
 	}
 	if (!path)
-		fputs(word(result, "csr"), ctl->out);
+		fputs(word(result, what), ctl->out);
 	if (args_has(a, OPTION_PINS))
 		print_pins(ctl, result);
 	fflush(ctl->out);
@@ -66,19 +66,36 @@ static int show(struct ctl *ctl, const struct args *a, const json_t *answer)
 	return CTL_DONE;
 }
 
+static int ask(struct ctl *ctl, const struct args *a, json_t *request, const char *what)
+{
+	json_t *answer = NULL;
+	int status = client_ask(ctl, a, request, NULL, 0, &answer);
+	json_decref(request);
+	if (!answer)
+		return status;
+	status = json_is_object(json_object_get(answer, "result")) ? show(ctl, a, answer, what)
+								   : client_print_answer(ctl, a, answer);
+	json_decref(answer);
+	return status;
+}
+
 int command_csr(struct ctl *ctl, const struct args *a)
 {
 	const char *name = a->operands.v[0];
 	if (!text_is_name(name))
 		return ctl_usage(ctl, "%s can't be the name of a certificate here", name);
-	json_t *answer = NULL, *request = json_pack("{ss, ss, sb}", "command", "csr", "name", name, "new_key",
-						    args_has(a, OPTION_NEW_KEY));
-	int status = client_ask(ctl, a, request, NULL, 0, &answer);
-	json_decref(request);
-	if (!answer)
-		return status;
-	status = json_is_object(json_object_get(answer, "result")) ? show(ctl, a, answer)
-								   : client_print_answer(ctl, a, answer);
-	json_decref(answer);
-	return status;
+	return ask(ctl, a,
+		   json_pack("{ss, ss, sb}", "command", "csr", "name", name, "new_key", args_has(a, OPTION_NEW_KEY)),
+		   "csr");
+}
+
+int command_request(struct ctl *ctl, const struct args *a)
+{
+	const char *name = a->operands.v[0], *lang = args_value(a, OPTION_LANG);
+	if (!text_is_name(name))
+		return ctl_usage(ctl, "%s can't be the name of a certificate here", name);
+	if (lang && strcmp(lang, "en") != 0 && strcmp(lang, "ja") != 0)
+		return ctl_usage(ctl, "--lang is en or ja");
+	return ask(ctl, a, json_pack("{ss, ss, ss}", "command", "request", "name", name, "lang", lang ? lang : "en"),
+		   "mail");
 }

@@ -55,8 +55,10 @@ const struct option_spec option_specs[OPTIONS] = {
 	[OPTION_OUT] = {"out", 'o', "FILE", "write it to FILE", false},
 	[OPTION_NOTICE] = {"notice", 0, NULL, "tell the agent: opens an incident for each that stands in the list",
 			   true},
+	[OPTION_LANG] = {"lang", 0, "en|ja", "language of the mail: en (default) or ja", false},
+	[OPTION_LIVE] = {"live", 0, NULL, "also swap to a copy of the live pair, by the whole way", true},
 };
-_Static_assert(OPTIONS == OPTION_NOTICE + 1, "a row for each option");
+_Static_assert(OPTIONS == OPTION_LIVE + 1, "a row for each option");
 _Static_assert(OPTIONS <= 64, "command.options has a bit for each");
 
 const uint64_t option_everywhere = OPTION_BIT(CONFIG) | OPTION_BIT(VERBOSE) | OPTION_BIT(HELP);

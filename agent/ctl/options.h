@@ -51,6 +51,8 @@ enum option {
 	OPTION_PINS,
 	OPTION_OUT,
 	OPTION_NOTICE,
+	OPTION_LANG,
+	OPTION_LIVE,
 	OPTIONS
 };
 #define OPTION_BIT(o) (UINT64_C(1) << (OPTION_##o))

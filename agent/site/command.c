@@ -41,6 +41,8 @@ static const struct {
 	{"release", command_release, false},
 	{"withdraw", command_withdraw, false},
 	{"csr", command_csr, false},
+	{"drill", command_drill, false},
+	{"request", command_request, false},
 	{"deny_add", command_deny_add, false},
 	{"deny_confirm", command_deny_confirm, false},
 	{"deny_remove", command_deny_remove, false},

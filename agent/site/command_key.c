@@ -2,11 +2,15 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/certificate.h"
+#include "site/letter.h"
 #include "site/pending.h"
+#include "swap/hours.h"
 #include "swap/record.h"
 
 static json_t *describe(const struct certificate *c, const struct waiting_key *key, const char *csr)
@@ -34,14 +38,35 @@ static char *guidance(const struct certificate *c)
 			 s->name);
 }
 
+static void write_letter(struct request *r, struct certificate *c, const struct waiting_key *key, char *csr,
+			 const char *language)
+{
+	const struct incident *incident = incident_of(c);
+	int64_t now = clock_wall(), deadline = incident ? incident->deadline : 0;
+	AUTO_FREE char *mail = letter_write(c, incident, csr, strcmp(language, "ja") == 0 ? LETTER_JA : LETTER_EN);
+	AUTO_FREE char *desk = letter_desk(c->settings, now, deadline);
+	AUTO_FREE char *text =
+		xasprintf("%s%s", desk, incident ? "" : "\nno incident is open: the mail asks for a plain reissue");
+	json_t *result = describe(c, key, csr);
+	json_object_set_new(result, "mail", json_string(mail));
+	json_object_set_new(result, "deadline", record_from_time(deadline));
+	json_object_set_new(result, "desk_opens", record_from_time(hours_next(c->settings->ca_hours, now)));
+	free(csr);
+	request_finish_result(r, text, result);
+}
+
 static void show(struct request *r, struct certificate *c, const struct waiting_key *key)
 {
 	struct fault fault = {0};
 	char *csr = NULL;
 	if (pending_show(c, &key->spki, &csr, &fault) < 0)
 		return request_finish(r, 1, fault.text, NULL);
+	const char *language = request_argument(r, "lang");
+	audit_write(c->site->audit, language ? "request" : "csr", c->settings->name, NULL,
+		    "the request of a waiting key was shown");
+	if (language)
+		return write_letter(r, c, key, csr, language);
 	AUTO_FREE char *text = guidance(c);
-	audit_write(c->site->audit, "csr", c->settings->name, NULL, "the request of a waiting key was shown");
 	request_finish_result(r, text, describe(c, key, csr));
 	free(csr);
 }
@@ -66,4 +91,15 @@ void command_csr(struct request *r)
 		return show(r, c, key);
 	request_wait(r);
 	pending_make(c, on_made, r);
+}
+
+/* The mail to the CA: the same, with more around it. */
+void command_request(struct request *r)
+{
+	const char *language = request_argument(r, "lang");
+	if (language && strcmp(language, "en") != 0 && strcmp(language, "ja") != 0)
+		return request_finish(r, 2, "--lang is en or ja", NULL);
+	if (!language)
+		json_object_set_new(r->arguments, "lang", json_string("en"));
+	command_csr(r);
 }

@@ -7,6 +7,7 @@
 #include "site/certificate.h"
 #include "site/consumer.h"
 #include "site/notice.h"
+#include "site/pending.h"
 #include "site/response.h"
 #include "site/watched.h"
 
@@ -45,6 +46,36 @@ static bool ask_first(struct request *r, const struct notice *notice, const stru
 	return true;
 }
 
+/* After a break-in the request of a fresh key is there at once. */
+static void on_fresh_key(const struct waiting_key *key, const struct fault *fault, void *data)
+{
+	struct request *r = data;
+	struct fault problem = {0};
+	struct certificate *c = key ? pending_owner(r->site, &key->spki) : NULL;
+	char *csr = NULL;
+	if (c && pending_show(c, &key->spki, &csr, &problem) == 0)
+		text_add(&r->text, "%s%s: the request (CSR) of a fresh key, for the CA:\n%s", r->text.len ? "\n" : "",
+			 c->settings->name, csr);
+	else
+		text_add(&r->text, "%sno fresh key: %s", r->text.len ? "\n" : "", key ? problem.text : fault->text);
+	free(csr);
+	if (--r->waiting_for == 0)
+		request_finish(r, r->exit, r->text.s, r->next.s);
+}
+
+static void ask_for_fresh_keys(struct request *r, const struct notice_hits *hits)
+{
+	for (size_t i = 0; i < hits->n; i++) {
+		bool seen = false; /* live and standby of one certificate */
+		for (size_t k = 0; k < i; k++)
+			seen |= hits->v[k].certificate == hits->v[i].certificate;
+		if (seen)
+			continue;
+		r->waiting_for++;
+		pending_renew(hits->v[i].certificate, on_fresh_key, r);
+	}
+}
+
 void command_notice(struct request *r)
 {
 	struct fault fault = {0};
@@ -61,10 +92,13 @@ void command_notice(struct request *r)
 		opened[i] = incident_open(hits.v[i].certificate, hits.v[i].meta, &notice, &fault);
 		r->waiting_for += opened[i] != NULL;
 	}
-	if (!r->waiting_for)
+	bool is_open = r->waiting_for > 0;
+	if (!is_open)
 		request_finish(r, 1, fault.text, NULL);
 	else
 		request_wait(r);
+	if (is_open && notice.host_scope)
+		ask_for_fresh_keys(r, &hits);
 	for (size_t i = 0; i < hits.n; i++)
 		if (opened[i])
 			incident_wait(r->site, opened[i], on_incident, r);

@@ -20,6 +20,8 @@ void command_release(struct request *r);
 void command_waive(struct request *r);
 void command_withdraw(struct request *r);
 void command_csr(struct request *r);
+void command_drill(struct request *r);
+void command_request(struct request *r);
 void command_deny_add(struct request *r);
 void command_deny_confirm(struct request *r);
 void command_deny_remove(struct request *r);

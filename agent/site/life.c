@@ -247,7 +247,7 @@ void site_resume(struct site *site)
 
 static bool is_idle(const struct site *site)
 {
-	if (pending_is_asked(site->pending))
+	if (site->drills || pending_is_asked(site->pending))
 		return false;
 	for (size_t i = 0; i < site->ncertificates; i++)
 		if (consumers_at_work(site->certificates[i]))

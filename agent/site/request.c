@@ -65,6 +65,12 @@ void request_finish(struct request *r, int exit, const char *message, const char
 	request_free(r);
 }
 
+void request_finish_exit(struct request *r, int exit, json_t *result)
+{
+	answer_with(r, exit, "", NULL, result);
+	request_free(r);
+}
+
 void request_finish_result(struct request *r, const char *message, json_t *result)
 {
 	answer_with(r, 0, message, NULL, result);

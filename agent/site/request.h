@@ -37,5 +37,6 @@ void request_answer(struct request *r, int exit, const char *message, const char
 void request_finish(struct request *r, int exit, const char *message, const char *next);
 void request_finish_with(struct request *r, json_t *result);                        /* takes over result */
 void request_finish_result(struct request *r, const char *message, json_t *result); /* the same, with a text */
+void request_finish_exit(struct request *r, int exit, json_t *result);              /* with another exit status */
 void request_free(struct request *r);
 #endif

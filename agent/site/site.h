@@ -71,6 +71,7 @@ struct site {
 	struct dropbox *dropbox;
 	struct watched *watched;
 	struct patrol *patrol;
+	size_t drills; /* under way: the configuration is not read again meanwhile */
 	struct purge *purge;
 	struct standbys *standbys;
 	struct pending *pending; /* emergency keys being made */

@@ -13,6 +13,7 @@ _certswapctl_values() {
 	--name | -n) mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$3") ;;
 	--case) mapfile -t COMPREPLY < <(compgen -W "a b c d e f g h i j k l m n o p" -- "$3") ;;
 	--scope) mapfile -t COMPREPLY < <(compgen -W "key host" -- "$3") ;;
+	--lang) mapfile -t COMPREPLY < <(compgen -W "en ja" -- "$3") ;;
 	--profile) mapfile -t COMPREPLY < <(compgen -W "auto public private" -- "$3") ;;
 	--to) mapfile -t COMPREPLY < <(compgen -W "standby" -- "$3") ;;
 	--reason) mapfile -t COMPREPLY < <(compgen -W "unspecified keyCompromise affiliationChanged superseded \
@@ -31,7 +32,7 @@ _certswapctl_operands() {
 			mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$4")
 		fi
 		;;
-	status | notice | swap | rollback | confirm | csr | waive | release)
+	status | notice | swap | rollback | confirm | csr | drill | request | waive | release)
 		mapfile -t COMPREPLY < <(compgen -W "$(_certswapctl_names "$1")" -- "$4")
 		;;
 	help) mapfile -t COMPREPLY < <(compgen -W "$("$1" help --words 2>/dev/null | cut -d' ' -f1 | sort -u)" -- "$4") ;;
