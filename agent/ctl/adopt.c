@@ -11,7 +11,10 @@
 #include "ctl/adopt_plan.h"
 #include "ctl/client.h"
 #include "ctl/commands.h"
+#include "ctl/disk.h"
 #include "ctl/print.h"
+
+#define RENEWAL_MAX (256 * 1024)
 
 extern char **environ;
 
@@ -94,29 +97,62 @@ static json_t *plan_json(const struct plan *p)
 
 /* ---- the ACME client's own dry run ---- */
 
-/* certbot alone has one. CTL_DONE: it passes, or there is none. */
-static int dry_run(struct ctl *ctl, const struct args *a, const struct plan *p, const char *when)
+/* Its standard output and error go nowhere: who wants to read them runs it. 0: it passed. */
+static int run_quietly(const char *const *argv)
 {
 	pid_t pid;
 	int status = 0;
 	posix_spawn_file_actions_t actions;
-	if (!p->client || strcmp(p->client, "certbot") != 0 || !p->client_path || args_has(a, OPTION_SKIP_CLIENT))
-		return CTL_DONE;
-	AUTO_FREE char *live = xstrndup(p->watch.v[0], strlen(p->watch.v[0]) - strlen(p->lineage) - strlen("/live/"));
-	const char *const argv[] = {
-		p->client_path, "renew",        "--dry-run", "--cert-name", p->lineage, "--no-random-sleep-on-renew",
-		"-n",           "--config-dir", live,        NULL};
-	if (ctl->interactive)
-		ctl_say(ctl, "%s: certbot's dry run %s ...", p->name, when);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, 1, 2);
-	int error = posix_spawn(&pid, p->client_path, &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+	int error = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	while (error == 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (error == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	return error == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+/* certbot's dry run asks Let's Encrypt's staging server, unless it is told the CA that the lineage has. The caller's;
+ * NULL: Let's Encrypt. */
+static char *other_ca(const char *top, const char *lineage)
+{
+	char *bytes;
+	size_t len;
+	AUTO_FREE char *path = xasprintf("%s/renewal/%s.conf", top, lineage);
+	if (disk_read(path, RENEWAL_MAX, &bytes, &len) < 0)
+		return NULL;
+	AUTO_FREE char *text = bytes;
+	const char *line = strstr(text, "\nserver = ");
+	if (!line || strstr(line, "\nserver = https://acme-v02.api.letsencrypt.org/"))
+		return NULL;
+	line += strlen("\nserver = ");
+	return xstrndup(line, strcspn(line, "\r\n"));
+}
+
+/* certbot alone has one. CTL_DONE: it passes, or there is none. */
+static int dry_run(struct ctl *ctl, const struct args *a, const struct plan *p, const char *when)
+{
+	if (!p->client || strcmp(p->client, "certbot") != 0 || !p->client_path || args_has(a, OPTION_SKIP_CLIENT))
+		return CTL_DONE;
+	AUTO_FREE char *top = xstrndup(p->watch.v[0], strlen(p->watch.v[0]) - strlen(p->lineage) - strlen("/live/"));
+	AUTO_FREE char *server = other_ca(top, p->lineage);
+	const char *const argv[] = {p->client_path,
+				    "renew",
+				    "--dry-run",
+				    "--cert-name",
+				    p->lineage,
+				    "-n",
+				    "--no-random-sleep-on-renew",
+				    "--config-dir",
+				    top,
+				    server ? "--server" : NULL,
+				    server,
+				    NULL};
+	if (ctl->interactive)
+		ctl_say(ctl, "%s: certbot's dry run %s ...", p->name, when);
+	if (run_quietly(argv) == 0)
 		return CTL_DONE;
 	ctl_say(ctl, "%s: certbot's own dry run fails %s: certbot renew --dry-run --cert-name %s\nNext: mend it%s",
 		p->name, when, p->lineage,

@@ -9,49 +9,13 @@ import stat
 import struct
 import unittest
 
+from adoptsite import Site
 from case import Case, main
 from harness import Run
 from processes import run as run_program, wait_until
 from webserver import Load, Prober
 
 ALICE = 65533  # a user that somebody's ACL names
-
-
-class Site:
-    """nginx and Apache on plain files that no agent knows, and certswapd with nothing but the servers."""
-
-    def __init__(self, run, start=True):
-        self.run = run
-        self.tls = run.folder / "tls" / "shop" / "live"
-        self.tls.mkdir(parents=True)
-        for folder in (run.folder / "tls", self.tls.parent):
-            folder.chmod(0o755)
-        self.pair = run.ca.issue(run.names)
-        self.certificate, self.key = self.tls / "fullchain.pem", self.tls / "privkey.pem"
-        self.certificate.write_text(self.pair.fullchain)
-        self.certificate.chmod(0o644)
-        self.key.write_text(self.pair.key)
-        self.key.chmod(0o600)
-        for server in run.servers:
-            config = pathlib.Path(server.config)
-            config.write_text(config.read_text().replace(str(run.state / "certificates"), str(run.folder / "tls")))
-        text = run.config.read_text()
-        run.config.write_text(text[:text.index("certificates = (")])
-        self.configs = {server.config: pathlib.Path(server.config).read_bytes() for server in run.servers}
-        if start:
-            for server in run.servers:
-                server.start()
-            run.agent.start()
-
-    def conf(self, name="shop.example.test"):
-        return self.run.folder / "certificates.d" / f"{name}.conf"
-
-    def unlinked(self):
-        return not self.certificate.is_symlink() and not self.key.is_symlink()
-
-    def servers_could_start(self):
-        for server in self.run.servers:
-            run_program(*server._command("-t"))
 
 
 NAME = "shop.example.test"

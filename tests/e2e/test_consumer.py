@@ -54,17 +54,10 @@ class Mail:
         return self.reloads.read_text().splitlines() if self.reloads.exists() else []
 
 
-def consumers(entries):
-    """The option for Run.write_config: certificates.d beside the main file replaces nothing, so it goes into the group."""
-    return "consumers = ( " + ", ".join(entries) + " );"
-
-
 def configure(run, entries):
     """Puts consumers into the one certificate of the configuration."""
+    run.lines = "consumers = ( " + ", ".join(entries) + " );"
     run.write_config()
-    text = run.config.read_text()
-    at = text.rindex("; }")
-    run.config.write_text(text[:at] + ";\n    " + consumers(entries) + text[at + 1:])
 
 
 def states(run):
