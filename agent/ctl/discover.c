@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "ctl/commands.h"
 #include "ctl/inputs.h"
+#include "ctl/outlook.h"
 #include "ctl/print.h"
 #include "ctl/prove.h"
 
@@ -237,6 +238,9 @@ void discovery_done(struct discovery *d)
 			free(v->wrong[j].text);
 		if (v->proved)
 			check_reply_done(&v->reply);
+		if (v->outlook)
+			outlook_done(v->outlook);
+		free(v->outlook);
 		free(v->places);
 		free(v->readers);
 		free(v->wrong);
@@ -244,6 +248,25 @@ void discovery_done(struct discovery *d)
 	free(d->v);
 	servers_done(&d->servers);
 	others_done(&d->others);
+}
+
+/* Exit status: is one revoked? */
+static int look_ahead(struct ctl *ctl, const char *trust, struct discovery *d)
+{
+	int status = CTL_DONE;
+	for (size_t i = 0; i < d->n; i++) {
+		struct discovered *v = &d->v[i];
+		AUTO_FREE char *text = xasprintf("asking the CA %zu of %zu: %s", i + 1, d->n, v->certificate->text);
+		if (ctl->progress)
+			progress_show(ctl->err, text);
+		v->outlook = xcalloc(1, sizeof *v->outlook);
+		outlook_make(ctl, trust, v, v->outlook);
+		if (v->served && v->outlook->status == OUTLOOK_REVOKED)
+			status = CTL_FAILED;
+	}
+	if (ctl->progress)
+		progress_clear(ctl->err);
+	return status;
 }
 
 int command_discover(struct ctl *ctl, const struct args *a)
@@ -256,11 +279,13 @@ int command_discover(struct ctl *ctl, const struct args *a)
 			return status;
 	}
 	discovery_make(ctl, args_value(a, OPTION_TRUST), &d);
+	int status = d.servers.n ? CTL_DONE : CTL_FAILED;
+	if (args_has(a, OPTION_CHECK) && look_ahead(ctl, args_value(a, OPTION_TRUST), &d) != CTL_DONE)
+		status = CTL_FAILED;
 	if (args_has(a, OPTION_JSON))
 		discovery_print_json(ctl, &d);
 	else
 		discovery_print(ctl, &d);
-	int status = d.servers.n ? CTL_DONE : CTL_FAILED;
 	discovery_done(&d);
 	return status;
 }

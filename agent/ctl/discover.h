@@ -12,6 +12,7 @@ struct place {
 	const struct webconf_host *host;
 	const struct webconf_pair *pair;
 };
+struct outlook; /* ctl/outlook.h */
 /* Something else that reads one of its files, or has its key. */
 struct reader {
 	const char *program; /* "nginx", "postfix" */
@@ -48,6 +49,7 @@ struct discovered {
 	bool proved; /* `reply` is there */
 	bool no_key; /* the key could not be read: only the certificate was looked at */
 	struct check_reply reply;
+	struct outlook *outlook; /* --check; NULL: not asked for */
 };
 struct discovery {
 	struct servers servers;

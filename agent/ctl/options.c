@@ -42,6 +42,8 @@ const struct option_spec option_specs[OPTIONS] = {
 	[OPTION_YES] = {"yes", 'y', NULL, "answer yes to every question", true},
 	[OPTION_TO] = {"to", 0, "standby|GEN", "what to swap to: standby, or the number of a generation", false},
 	[OPTION_ALL] = {"all", 'a', NULL, "closed ones too", true},
+	[OPTION_CHECK] = {"check", 0, NULL,
+			  "ask the CAs now, and say who would notice a revocation and what is missing", true},
 	[OPTION_FOLLOW] = {"follow", 'f', NULL, "go on with what is added", true},
 	[OPTION_VERIFY] = {"verify", 0, NULL, "check the chain of hashes instead of printing", true},
 	[OPTION_DRY_RUN] = {"dry-run", 0, NULL, "only say what would be done", true},

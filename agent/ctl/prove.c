@@ -32,7 +32,7 @@ static bool is_system_bundle(const char *path)
 	return false;
 }
 
-static const char *find_trust(const struct ctl *ctl, const char *named)
+const char *prove_trust(const struct ctl *ctl, const char *named)
 {
 	if (named)
 		return named;
@@ -107,7 +107,7 @@ int prove_pair(struct ctl *ctl, const struct inputs *in, const struct words *nam
 	       const char *trust, struct outcome *ret, struct fault *fault)
 {
 	struct load load = {0};
-	trust = find_trust(ctl, trust);
+	trust = prove_trust(ctl, trust);
 	load_inputs(&load, in);
 	load_intermediates(&load, ctl->settings ? ctl->settings->intermediates : "/etc/certswap/intermediates");
 	struct denied denied = read_denied(ctl, &ret->denied_read);

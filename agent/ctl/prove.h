@@ -12,4 +12,6 @@ struct outcome {
 /* names: must be covered. trust: PEM file of roots; NULL: the configured or the system's. 0 or negative errno. */
 int prove_pair(struct ctl *ctl, const struct inputs *in, const struct words *names, enum check_profile profile,
 	       const char *trust, struct outcome *ret, struct fault *fault);
+/* The PEM file of roots that is used; never NULL. */
+const char *prove_trust(const struct ctl *ctl, const char *named);
 #endif

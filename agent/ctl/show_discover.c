@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "ctl/discover.h"
+#include "ctl/outlook.h"
 #include "ctl/print.h"
 
 static char *addresses_of(const struct webconf_host *h)
@@ -79,6 +80,25 @@ static void print_wrong(struct ctl *ctl, const struct discovered *d)
 	}
 }
 
+static void print_outlook(struct ctl *ctl, const struct outlook *o)
+{
+	static const enum colour colours[OUTLOOK_STATUSES] = {
+		[OUTLOOK_GOOD] = COLOUR_GOOD, [OUTLOOK_REVOKED] = COLOUR_BAD, [OUTLOOK_UNKNOWN] = COLOUR_WARN};
+	AUTO_FREE char *status = xasprintf("%s (%s)", outlook_status_name[o->status], o->status_text);
+	fputs(colour_on(colours[o->status], ctl->colour), ctl->out);
+	print_wrapped(ctl->out, "  status  ", 10, status);
+	fputs(colour_off(colours[o->status], ctl->colour), ctl->out);
+	print_wrapped(ctl->out, "  noticed ", 10, o->noticed);
+	print_wrapped(ctl->out, "  new one ", 10, o->replaced);
+	for (size_t i = 0; i < o->missing.n; i++)
+		print_wrapped(ctl->out, "  missing ", 10, o->missing.v[i]);
+	if (o->inside)
+		print_wrapped(
+			ctl->out, "  private ", 10,
+			"every address is one of a closed network: a certificate of your own CA would not fall under "
+			"the rules of public CAs, and nobody else could revoke it");
+}
+
 static void print_discovered(struct ctl *ctl, const struct discovered *d)
 {
 	AUTO_FREE char *names = d->proved ? words_join(&d->reply.names, ", ") : NULL;
@@ -94,6 +114,8 @@ static void print_discovered(struct ctl *ctl, const struct discovered *d)
 						 r->same_key ? ": another file with the same key" : "");
 		print_wrapped(ctl->out, "  also in ", 10, text);
 	}
+	if (d->outlook)
+		print_outlook(ctl, d->outlook);
 	print_wrong(ctl, d);
 	fputc('\n', ctl->out);
 }
@@ -238,6 +260,14 @@ static json_t *leaf_json(const struct discovered *d)
 			 words_json(&r->names), "publicly_trusted", r->publicly_trusted);
 }
 
+static json_t *outlook_json(const struct outlook *o)
+{
+	return json_pack("{ss, so, so, so, so, so, so, sb}", "status", outlook_status_name[o->status], "status_text",
+			 string_json(o->status_text), "managed_as", string_json(o->managed), "acme_client",
+			 string_json(o->client), "noticed_by", string_json(o->noticed), "replaced_in",
+			 string_json(o->replaced), "missing", words_json(&o->missing), "private_candidate", o->inside);
+}
+
 static json_t *discovered_json(const struct discovered *d)
 {
 	json_t *places = json_array(), *readers = json_array(), *wrong = json_array();
@@ -258,11 +288,14 @@ static json_t *discovered_json(const struct discovered *d)
 				  w->finding ? finding_name(w->finding->code) : wrong_name[w->code], "severity",
 				  severity_name(w->finding ? w->finding->severity : FINDING_WARN), "text", w->text));
 	}
-	return json_pack("{so, so, so, sb, sb, so, so, so, so}", "certificate", string_json(d->certificate->text),
-			 "key", string_json(d->key ? d->key->text : NULL), "chain",
-			 string_json(d->chain ? d->chain->text : NULL), "served", d->served, "key_read",
-			 d->proved && !d->no_key, "leaf", leaf_json(d), "places", places, "readers", readers, "wrong",
-			 wrong);
+	json_t *result = json_pack("{so, so, so, sb, sb, so, so, so, so}", "certificate",
+				   string_json(d->certificate->text), "key", string_json(d->key ? d->key->text : NULL),
+				   "chain", string_json(d->chain ? d->chain->text : NULL), "served", d->served,
+				   "key_read", d->proved && !d->no_key, "leaf", leaf_json(d), "places", places,
+				   "readers", readers, "wrong", wrong);
+	if (d->outlook)
+		json_object_set_new(result, "check", outlook_json(d->outlook));
+	return result;
 }
 
 static json_t *server_json(const struct server *s)

@@ -154,8 +154,8 @@ int worker_ask(struct ctl *ctl, enum message_kind kind, const struct packer *bod
 {
 	AUTO_FREE char *path = find_worker(ctl);
 	AUTO_FREE char *user = worker_user(ctl);
-	char program[] = "certswap-worker", role[] = "check";
-	char *argv[] = {program, role, user, NULL};
+	char program[] = "certswap-worker", check[] = "check", fetch[] = "fetch";
+	char *argv[] = {program, kind == MESSAGE_FETCH ? fetch : check, user, NULL};
 	AUTO_CLOSE int trust_fd = trust ? open_trust(trust, fault) : -1;
 	AUTO_CLOSE int errors = memfd_create("errors", MFD_CLOEXEC);
 	if (trust && trust_fd < 0)
@@ -233,6 +233,23 @@ int worker_check_pair(struct ctl *ctl, const struct check_request *request, cons
 	if (r < 0)
 		return r;
 	r = check_reply_unpack(&m.body, ret);
+	message_done(&m);
+	return r < 0 ? fault_errno(fault, r, "certswap-worker's answer can't be understood") : 0;
+}
+
+int worker_fetch(struct ctl *ctl, const struct fetch_request *request, int certificates, const char *trust,
+		 struct fetch_reply *ret, struct fault *fault)
+{
+	struct packer body = {0};
+	struct message m;
+	fetch_request_pack(&body, request);
+	rewind_all(&certificates, 1);
+	int r = body.failed ? fault_set(fault, -E2BIG, "that is too much for one question")
+			    : worker_ask(ctl, MESSAGE_FETCH, &body, &certificates, 1, trust, &m, fault);
+	packer_done(&body);
+	if (r < 0)
+		return r;
+	r = fetch_reply_unpack(&m.body, ret);
 	message_done(&m);
 	return r < 0 ? fault_errno(fault, r, "certswap-worker's answer can't be understood") : 0;
 }

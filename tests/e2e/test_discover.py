@@ -8,6 +8,7 @@ import subprocess
 from case import Case, main
 from harness import PROGRAMS, Run
 from processes import run as run_program
+from publisher import Publisher
 from webserver import APACHE_MODULES, free_port, shown
 
 NGINX = """
@@ -179,7 +180,7 @@ class Discover(Case):
             self.serve(run, "nginx", NGINX, folder, other=free_port())
             # broken behind the server's back: it goes on with what it has loaded
             (folder / "rsa" / "key.pem").write_text(pairs["third"].key)
-            found = {pathlib.Path(c["certificate"]).parent.name: c for c in self.result(run)["certificates"]}
+            found = self.ours(self.result(run))
             codes = {name: {w["code"] for w in c["wrong"]} for name, c in found.items()}
             self.assertIn("NAME_NOT_COVERED", codes["second"])
             self.assertIn("KEY_PERMISSIONS", codes["second"])
@@ -187,6 +188,52 @@ class Discover(Case):
             self.assertIn("NAME_NOT_COVERED", codes["rsa"])
             self.assertIn(("proxy_ssl_certificate", True),
                           {(r["directive"], r["same_key_only"]) for r in found["first"]["readers"]})
+
+    def checked(self, run, status):
+        """status: 0 may also be 1 by a server of another test."""
+        done = discover(run.config, "--check", "--json")
+        self.assertIn(done.returncode, {status, 1}, done.stderr)
+        return {name: c["check"] for name, c in self.ours(json.loads(done.stdout)).items()}
+
+    def ours(self, result):
+        """Other tests may have servers of their own on this host."""
+        return {pathlib.Path(c["certificate"]).parent.name: c for c in result["certificates"]
+                if any(p["server"] == "nginx" for p in c["places"])}
+
+    def test_check(self):
+        """The CA is asked, for the intermediate too; no key leaves, no daemon runs."""
+        with Publisher() as p, Run("discover-check", servers=("nginx",), publisher=p) as run:
+            p.publish_crls(run.ca)
+            p.publish_ocsp(run.ca)
+            folder, pairs = self.pairs(run)
+            server = run.by_kind["nginx"]
+            (server.folder / "sites").mkdir()
+            # certificate and key in one file: only the certificates are handed on
+            (server.folder / "sites" / "x.conf").write_text(
+                f"server {{ listen 127.0.0.1:{server.port} ssl; server_name second.test;\n"
+                f"ssl_certificate {folder}/second/both.pem; ssl_certificate_key {folder}/second/both.pem; return 204; }}\n")
+            self.serve(run, "nginx", NGINX, folder, other=free_port())
+            check = self.checked(run, 0)
+            self.assertEqual({c["status"] for c in check.values()}, {"good"})
+            self.assertIn("CRL of", check["second"]["status_text"])
+            self.assertIn("nobody", check["first"]["noticed_by"])
+            self.assertIn("adopt", " ".join(check["first"]["missing"]))
+            self.assertFalse(check["first"]["private_candidate"])  # it is no public certificate
+            run.ca.revoke(pairs["second"], "keyCompromise")
+            check = self.checked(run, 1)
+            self.assertEqual((check["first"]["status"], check["second"]["status"]), ("good", "revoked"))
+            self.assertIn("status  revoked (CRL, since", discover(run.config, "--check").stdout)
+            p.paths["/leaf.crl"] = lambda request: (200, {}, b"no list")
+            check = self.checked(run, 1)  # its OCSP responder knows as well
+            self.assertIn("OCSP", check["second"]["status_text"])
+            p.paths["/ocsp"] = lambda request: (500, {}, b"")
+            check = self.checked(run, 0)
+            self.assertEqual(check["second"]["status"], "unknown")
+            p.publish_crls(run.ca)
+            run.ca.revoke_intermediate()
+            check = self.checked(run, 1)
+            self.assertEqual(check["first"]["status"], "revoked")
+            self.assertIn("intermediate", check["first"]["status_text"])
 
     def test_nothing_there(self):
         """Without any right and any server of ours it says so, and exits well or says that there is none."""
