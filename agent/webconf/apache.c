@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 
-#define STATEMENTS_MAX 4000000 /* with those that macros bring: a macro may use another twice */
+#define STATEMENTS_MAX 500000 /* that macros bring: a macro may use another twice, and so on */
 
 static void walk_nodes(const struct walk *walk, const struct node *v, size_t n);
 
@@ -51,10 +51,18 @@ static void include(const struct walk *walk, const struct node *node, const char
 static void remember_macro(const struct walk *walk, const struct node *node)
 {
 	struct apache *a = walk->a;
-	if (node->nwords < 2)
+	if (node->nwords < 2 || !reading_takes(a->r, a->nmacros, WEBCONF_LIST_MAX))
 		return;
 	a->macros = xrealloc(a->macros, (a->nmacros + 1) * sizeof *a->macros);
 	a->macros[a->nmacros++] = (struct macro){xstrdup(node->words[1].text), node, walk->file};
+}
+
+static bool is_in_use(const struct walk *walk, const char *name)
+{
+	for (; walk && walk->macro; walk = walk->outer)
+		if (strcasecmp(walk->macro->name, name) == 0)
+			return true;
+	return false;
 }
 
 /* Use NAME argument...: the macro's statements with the arguments in the places of its parameters */
@@ -70,8 +78,9 @@ static void use_macro(const struct walk *walk, const struct node *node, struct w
 		reading_note(a->r, walk->file, node->line, "the macro %s is not defined", args->v[0]);
 		return;
 	}
-	if (walk->depth >= WEBCONF_DEPTH_MAX) {
-		reading_note(a->r, walk->file, node->line, "macros use each other too deep");
+	if (walk->depth >= WEBCONF_DEPTH_MAX || is_in_use(walk, args->v[0])) {
+		reading_note(a->r, walk->file, node->line, "the macro %s uses itself, or macros stand too deep",
+			     args->v[0]);
 		a->r->w->incomplete = true;
 		return;
 	}
@@ -79,6 +88,7 @@ static void use_macro(const struct walk *walk, const struct node *node, struct w
 		words_add(&arguments, args->v[i]);
 	struct macro macro = a->macros[at - 1]; /* the list may move */
 	below.macro = &macro;
+	below.outer = walk;
 	below.arguments = &arguments;
 	below.use_file = walk->file;
 	below.use_line = node->line;
@@ -102,18 +112,22 @@ static void walk_host(const struct walk *walk, const struct node *node, const st
 {
 	struct apache *a = walk->a;
 	struct walk below = *walk;
-	if (a->r->w->nhosts >= WEBCONF_HOSTS_MAX) {
-		a->r->w->incomplete = true;
+	if (!reading_takes(a->r, a->r->w->nhosts, WEBCONF_HOSTS_MAX))
 		return;
-	}
 	struct webconf_host *h = host_add(a->r, WEBCONF_VHOST, walk->file, node);
 	h->at.in_macro = walk->macro != NULL;
-	for (size_t i = 0; i < args->n; i++)
+	for (size_t i = 0; i < args->n && reading_takes(a->r, i, WEBCONF_LIST_MAX); i++)
 		add_address(h, &h->at, args->v[i]);
 	a->scopes = xrealloc(a->scopes, (a->nscopes + 1) * sizeof *a->scopes);
 	a->scopes[a->nscopes] = (struct scope){.host = a->r->w->nhosts - 1};
 	below.scope = (int64_t)a->nscopes++;
 	walk_nodes(&below, node->children, node->nchildren);
+}
+
+static void add_managed(struct apache *a, const struct words *names)
+{
+	for (size_t i = 0; i < names->n && reading_takes(a->r, a->managed.n, WEBCONF_LIST_MAX); i++)
+		words_add(&a->managed, names->v[i]);
 }
 
 static void walk_section(const struct walk *walk, const struct node *node, const struct words *args)
@@ -135,8 +149,7 @@ static void walk_section(const struct walk *walk, const struct node *node, const
 		below.in_if |= is_if;
 		below.in_folder |= !is_if;
 		if (strcasecmp(name, "MDomainSet") == 0)
-			for (size_t i = 0; i < args->n; i++)
-				words_add(&walk->a->managed, args->v[i]);
+			add_managed(walk->a, args);
 	}
 	if (holds)
 		walk_nodes(&below, node->children, node->nchildren);
@@ -164,18 +177,20 @@ static bool act(const struct walk *walk, const struct node *node, struct words *
 		free(a->root);
 		a->root = xstrdup(args->v[0]);
 	} else if (strcasecmp(name, "Define") == 0) {
-		apache_define(a, args->v[0], args->n > 1 ? args->v[1] : NULL);
+		if (reading_takes(a->r, a->defines.n, WEBCONF_LIST_MAX))
+			apache_define(a, args->v[0], args->n > 1 ? args->v[1] : NULL);
 	} else if (strcasecmp(name, "UnDefine") == 0) {
 		apache_undefine(a, args->v[0]);
 	} else if (strcasecmp(name, "LoadModule") == 0) {
-		words_add(&a->modules, args->v[0]);
+		if (reading_takes(a->r, a->modules.n, WEBCONF_LIST_MAX))
+			words_add(&a->modules, args->v[0]);
 	} else if (strcasecmp(name, "Listen") == 0) {
-		listen_on(a, walk, node, args);
+		if (reading_takes(a->r, a->listens.nlistens, WEBCONF_LIST_MAX))
+			listen_on(a, walk, node, args);
 	} else if (strcasecmp(name, "Use") == 0) {
 		use_macro(walk, node, args);
 	} else if (strcasecmp(name, "MDomain") == 0 || strcasecmp(name, "ManagedDomain") == 0) {
-		for (size_t i = 0; i < args->n; i++)
-			words_add(&a->managed, args->v[i]);
+		add_managed(a, args);
 	} else {
 		return false;
 	}
@@ -187,10 +202,8 @@ static void walk_nodes(const struct walk *walk, const struct node *v, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct words args;
 		char *unknown;
-		if (walk->a->expanded++ > STATEMENTS_MAX) {
-			walk->a->r->w->incomplete = true;
+		if (walk->macro && !reading_takes(walk->a->r, walk->a->expanded++, STATEMENTS_MAX))
 			return;
-		}
 		apache_arguments(walk, &v[i], &args, &unknown);
 		if (v[i].block)
 			walk_section(walk, &v[i], &args);

@@ -34,7 +34,7 @@ struct apache {
 	size_t nkept;
 	struct scope main, *scopes; /* of the virtual hosts */
 	size_t nscopes;
-	size_t expanded; /* statements looked at, macros' too */
+	size_t expanded; /* statements of macros, each use counted */
 };
 
 /* Where a statement stands and what is around it. */
@@ -45,6 +45,7 @@ struct walk {
 	bool in_if;                    /* inside of <If>, <ElseIf>, <Else> */
 	bool in_folder;                /* inside of <Directory>, <Location>, <Proxy> ... */
 	const struct macro *macro;     /* whose body this is; NULL: none */
+	const struct walk *outer;      /* where that macro is used */
 	const struct words *arguments; /* of its use */
 	uint32_t use_file, use_line;
 	size_t depth;

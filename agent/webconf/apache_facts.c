@@ -55,7 +55,7 @@ static int64_t find_parameter(const struct walk *walk, const char *s, size_t *re
 static char *put_parameters(const struct walk *walk, const char *s)
 {
 	struct text text = {0};
-	while (*s) {
+	while (*s && text.len < WEBCONF_VALUE_MAX) {
 		size_t len;
 		int64_t found = find_parameter(walk, s, &len);
 		if (found >= 0)
@@ -76,7 +76,7 @@ static const char *variable(const struct apache *a, const char *name, size_t len
 static char *put_variables(const struct apache *a, const char *s, char **ret_unknown)
 {
 	struct text text = {0};
-	while (*s) {
+	while (*s && text.len < WEBCONF_VALUE_MAX) {
 		const char *end = s[0] == '$' && s[1] == '{' ? strchr(s, '}') : NULL;
 		const char *value = end ? variable(a, s + 2, (size_t)(end - s - 2)) : NULL;
 		if (end && !value && !*ret_unknown)
@@ -88,6 +88,8 @@ static char *put_variables(const struct apache *a, const char *s, char **ret_unk
 			text_add_bytes(&text, s++, 1);
 		}
 	}
+	if (*s && !*ret_unknown)
+		*ret_unknown = xstrdup("that makes this too long");
 	return text.s ? text.s : xstrdup("");
 }
 

@@ -45,8 +45,12 @@ static struct webconf_value value_of(const struct walk *walk, const struct node 
 	return value;
 }
 
-static void add_value(struct values *list, struct webconf_value value)
+static void add_value(const struct walk *walk, struct values *list, struct webconf_value value)
 {
+	if (!reading_takes(walk->a->r, list->n, WEBCONF_PAIRS_MAX)) {
+		value_done(&value);
+		return;
+	}
 	list->v = xrealloc(list->v, (list->n + 1) * sizeof *list->v);
 	list->v[list->n++] = value;
 }
@@ -74,9 +78,9 @@ static bool read_pair(const struct walk *walk, const struct node *node, const ch
 	const char *name = node->words[0].text;
 	struct scope *s = apache_scope(walk);
 	if (strcasecmp(name, "SSLCertificateFile") == 0)
-		add_value(&s->certificates, value_of(walk, node, text, unknown));
+		add_value(walk, &s->certificates, value_of(walk, node, text, unknown));
 	else if (strcasecmp(name, "SSLCertificateKeyFile") == 0)
-		add_value(&s->keys, value_of(walk, node, text, unknown));
+		add_value(walk, &s->keys, value_of(walk, node, text, unknown));
 	else if (strcasecmp(name, "SSLCertificateChainFile") == 0)
 		set_value(&s->chain, value_of(walk, node, text, unknown));
 	else if (strcasecmp(name, "SSLSessionTicketKeyFile") == 0)

@@ -48,6 +48,8 @@ struct reading {
 };
 void reading_note(struct reading *r, uint32_t file, uint32_t line, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Is there room for one more of n? Else the reading is incomplete. */
+bool reading_takes(struct reading *r, size_t n, size_t max);
 /* Reads and cuts a file. Its index, with *ret filled (empty where it can't be read, which is noted), or -1 where it
  * must not be read: a loop or a bound, noted too. file, line: where it is included; line 0: the main file. After it,
  * reading_leave. */

@@ -129,8 +129,8 @@ static void read_listen(const struct walk *walk, uint32_t file, const struct nod
 		l.proxy_protocol |= strcmp(word, "proxy_protocol") == 0;
 		udp |= strcmp(word, "udp") == 0;
 	}
-	if (udp)
-		return; /* no TLS of certificates there */
+	if (udp || !reading_takes(walk->r, host_of(walk)->nlistens, WEBCONF_LIST_MAX))
+		return; /* over UDP no certificate is shown, but for QUIC */
 	add_addresses(host_of(walk), &l, node->words[1].text);
 }
 
@@ -156,6 +156,8 @@ static void read_setting(const struct walk *walk, uint32_t file, const struct no
 		struct values *list = &walk->scope->lists[i];
 		if (strcmp(name, inherited_names[i]) != 0)
 			continue;
+		if (!reading_takes(walk->r, list->n, WEBCONF_PAIRS_MAX))
+			return;
 		list->v = xrealloc(list->v, (list->n + 1) * sizeof *list->v);
 		list->v[list->n++] = value_of(walk, file, node);
 		return;
@@ -236,10 +238,8 @@ static void walk_server(const struct walk *above, uint32_t file, const struct no
 	struct reading *r = above->r;
 	struct scope scope = {.host = r->w->nhosts};
 	struct walk walk = *above;
-	if (r->w->nhosts >= WEBCONF_HOSTS_MAX) {
-		r->w->incomplete = true;
+	if (!reading_takes(r, r->w->nhosts, WEBCONF_HOSTS_MAX))
 		return;
-	}
 	host_add(r, above->context, file, node);
 	walk.level = LEVEL_SERVER;
 	walk.scope = &scope;

@@ -22,6 +22,12 @@ void reading_note(struct reading *r, uint32_t file, uint32_t line, const char *f
 	w->notes[w->nnotes++] = (struct webconf_note){.file = file, .line = line, .text = text};
 }
 
+bool reading_takes(struct reading *r, size_t n, size_t max)
+{
+	r->w->incomplete |= n >= max;
+	return n < max;
+}
+
 static uint32_t add_file(struct reading *r, const char *path)
 {
 	struct webconf *w = r->w;

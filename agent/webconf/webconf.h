@@ -14,6 +14,9 @@
 #define WEBCONF_BYTES_MAX (64 * 1024 * 1024) /* of all of them together */
 #define WEBCONF_DEPTH_MAX 32                 /* includes and blocks in each other */
 #define WEBCONF_HOSTS_MAX 100000
+#define WEBCONF_LIST_MAX  2000 /* addresses of a host, variables, modules, macros */
+#define WEBCONF_PAIRS_MAX 16   /* of a host */
+#define WEBCONF_VALUE_MAX 8192 /* bytes of a word with its variables put in */
 #define WEBCONF_NOTES_MAX 500
 
 enum webconf_kind { WEBCONF_NGINX, WEBCONF_APACHE, WEBCONF_KINDS };
