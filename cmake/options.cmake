@@ -1,6 +1,7 @@
 # How everything is compiled. Warnings are errors with both compilers.
 option(CERTSWAP_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
 option(CERTSWAP_COVERAGE "Build with gcov counters" OFF)
+option(CERTSWAP_FUZZ "Build the targets of fuzz/ with libFuzzer (clang)" OFF)
 option(CERTSWAP_WERROR "Treat warnings as errors" ON)
 
 set(CMAKE_C_STANDARD 17)
@@ -27,6 +28,9 @@ if(CERTSWAP_SANITIZE)
     target_link_options(certswap_flags INTERFACE -fsanitize=address,undefined)
 elseif(CMAKE_BUILD_TYPE MATCHES "Rel")
     target_compile_options(certswap_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+if(CERTSWAP_FUZZ)
+    target_compile_options(certswap_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(CERTSWAP_COVERAGE)
     target_compile_options(certswap_flags INTERFACE --coverage)
