@@ -114,6 +114,12 @@ class Pebble:
         except OSError:
             return None
 
+    def status(self, serial):
+        """What pebble says of a certificate: Valid or Revoked."""
+        serial = serial.rjust(len(serial) + len(serial) % 2, "0")
+        answer = self._get(f"https://localhost:{self.management}/cert-status-by-serial/{serial}")
+        return json.loads(answer)["Status"]
+
     def stop(self):
         end(self._process.pid)
         self._process.wait(10)
@@ -167,10 +173,13 @@ class Certbot(Client):
     def fullchain(self):
         return self.home / f"etc/live/{self.names[0]}/fullchain.pem"
 
+    def command(self):
+        """Its words up to the subcommand."""
+        return ["/usr/bin/env", f"REQUESTS_CA_BUNDLE={self.pebble.api_root}", shutil.which("certbot"), "--non-interactive",
+                "--config-dir", self.home / "etc", "--work-dir", self.home / "work", "--logs-dir", self.home / "log"]
+
     def _certbot(self, *arguments):
-        return self._run(shutil.which("certbot"), *arguments, "--non-interactive", "--config-dir", self.home / "etc",
-                         "--work-dir", self.home / "work", "--logs-dir", self.home / "log",
-                         REQUESTS_CA_BUNDLE=str(self.pebble.api_root))
+        return self._run(*self.command(), *arguments)
 
     def issue(self):
         domains = [word for name in self.names for word in ("-d", name)]
@@ -193,11 +202,15 @@ class Lego(Client):
     def fullchain(self):
         return self.home / f"data/certificates/{self.names[0]}.crt"
 
-    def _lego(self, *arguments):
+    def command(self):
+        """Its words up to the subcommand."""
         domains = [word for name in self.names for word in ("--domains", name)]
-        return self._run(shutil.which("lego"), "--server", self.pebble.directory, "--email", "desk@example.test",
-                         "--accept-tos", "--path", self.home / "data", *domains, "--http", "--http.webroot", self.root,
-                         *arguments, LEGO_CA_CERTIFICATES=str(self.pebble.api_root))
+        return ["/usr/bin/env", f"LEGO_CA_CERTIFICATES={self.pebble.api_root}", shutil.which("lego"), "--server",
+                self.pebble.directory, "--email", "desk@example.test", "--accept-tos", "--path", self.home / "data", *domains,
+                "--http", "--http.webroot", self.root]
+
+    def _lego(self, *arguments):
+        return self._run(*self.command(), *arguments)
 
     def issue(self):
         self._lego("run")
