@@ -2,10 +2,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "loop/child.h"
 #include "site/alert.h"
 #include "site/ladder.h"
+#include "site/response.h"
 
 #define AFTER_TIMEOUT_MS (10 * 60 * 1000)
 #define REMIND_AFTER     ((int64_t)24 * 3600)
@@ -109,6 +111,22 @@ static void remind(const struct certificate *c, struct incident *i)
 	alert_of(c, i, "not-revoked", ALERT_TICKET, text, "ask the CA to revoke it, by its serial");
 }
 
+/* After a break-in a pair whose key was on the disk already serves only until a fresh one is there. */
+static void open_for_stopgap(struct certificate *c, const struct incident *i)
+{
+	struct fault fault = {0};
+	const struct notice n = {.kind = INCIDENT_NOTICE,
+				 .source = "a stopgap after a break-in",
+				 .case_letter = i->case_letter,
+				 .reason = i->reason,
+				 .host_scope = true,
+				 .received_at = i->received_at,
+				 .revoke_at = i->deadline,
+				 .reference = i->reference};
+	if (!incident_open(c, &c->live, &n, &fault))
+		log_error("record-failed", "%s", fault.text);
+}
+
 static void end(struct certificate *c, struct incident *i)
 {
 	AUTO_FREE char *text = xasprintf("%s: incident %u is over; serial %s is served", i->certificate, i->id,
@@ -151,6 +169,8 @@ void after_replaced(struct certificate *c, struct incident *i)
 			? xstrdup("nothing")
 			: xasprintf("a new standby pair would be good: certswapctl standby %s FILE...", i->certificate);
 	alert_of(c, i, "replaced", ALERT_INFO, text, next);
+	if (i->host_scope && c->live.made_at <= i->opened_at)
+		open_for_stopgap(c, i);
 	incident_answer(i, true, text, NULL);
 	after_review(c, i);
 }

@@ -88,6 +88,8 @@ void certificate_free(struct certificate *c)
 	close(c->folder);
 	meta_done(&c->live);
 	meta_done(&c->standby);
+	meta_done(&c->coming);
+	meta_done(&c->going);
 	drop_served(c);
 	aftermath_close(c);
 	free(c->standby_proof.why);

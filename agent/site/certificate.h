@@ -29,8 +29,10 @@ struct certificate {
 	struct site *site;
 	const struct certificate_settings *settings;
 	int folder;
-	struct meta live, standby;   /* number 0: there is none */
-	struct keyring *keys;        /* that wait for their certificate; NULL: not read yet (pending.h) */
+	struct meta live, standby; /* number 0: there is none */
+	struct meta coming,
+		going;        /* in a swap: the new pair until it is live, the old one after that; transaction_look */
+	struct keyring *keys; /* that wait for their certificate; NULL: not read yet (pending.h) */
 	struct aftermath *aftermath; /* what a key compromise leaves to be done; or NULL */
 	struct {
 		unsigned int number; /* generation */

@@ -24,18 +24,30 @@ static void on_incident(struct incident *incident, bool done, const char *text, 
 		request_finish(r, r->exit, r->text.s, r->next.s);
 }
 
+static const char *part_of(const struct notice_hit *hit)
+{
+	const struct certificate *c = hit->certificate;
+	return hit->meta == &c->live      ? "live"
+	       : hit->meta == &c->standby ? "standby"
+	       : hit->meta == &c->coming  ? "on its way"
+					  : "being replaced";
+}
+
 /* Hits of a key compromise on more than one certificate are asked for. True: the question was sent. */
 static bool ask_first(struct request *r, const struct notice *notice, const struct notice_hits *hits)
 {
 	struct text list = {0};
-	bool compromise = policy_case(notice->case_letter)->new_key || notice->reason == POLICY_KEY_COMPROMISE;
+	bool compromise = policy_case(notice->case_letter)->new_key || notice->reason == POLICY_KEY_COMPROMISE ||
+			  notice->host_scope;
 	if (hits->n < 2 || !compromise || json_is_true(json_object_get(r->arguments, "yes")))
 		return false;
 	for (size_t i = 0; i < hits->n; i++)
-		text_add(&list, "\n  %s (%s, serial %s)", hits->v[i].certificate->settings->name,
-			 hits->v[i].meta == &hits->v[i].certificate->live ? "live" : "standby",
+		text_add(&list, "\n  %s (%s, serial %s)", hits->v[i].certificate->settings->name, part_of(&hits->v[i]),
 			 hits->v[i].meta->serial);
-	AUTO_FREE char *text = xasprintf("this compromised key is used by %zu certificates here:%s", hits->n, list.s);
+	AUTO_FREE char *text =
+		notice->host_scope
+			? xasprintf("after a break-in all %zu keys on this disk are suspect:%s", hits->n, list.s)
+			: xasprintf("this compromised key is used by %zu certificates here:%s", hits->n, list.s);
 	text_done(&list);
 	json_t *o = json_pack("{si, ss, ss, ss}", "exit", 1, "message", text, "ask", text, "next",
 			      "say yes, or give --yes in a script");

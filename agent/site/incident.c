@@ -14,6 +14,7 @@
 #include "swap/record.h"
 
 #define PLACES_IN_STORY 64
+#define STORY_MAX       1000 /* of more, those in the middle are in the audit log alone */
 
 static const char *const kind_names[] = {
 	[INCIDENT_EARLY] = "renew early", [INCIDENT_NOTICE] = "notice", [INCIDENT_REVOKED] = "revoked"};
@@ -107,6 +108,8 @@ static void tell(struct site *site, struct incident *i, char *text, json_t *serv
 				 text_printable(text), "served", served);
 	if (i->stage != INCIDENT_CLOSED && !i->replaced_at)
 		json_object_set_new(step, "time_left", json_string(text_time_left(i->deadline - clock_wall(), left)));
+	if (json_array_size(i->story) >= STORY_MAX)
+		json_array_remove(i->story, STORY_MAX / 2);
 	json_array_append_new(i->story, step);
 	audit_write(site->audit, "incident", i->certificate, json_pack("{sI}", "incident", (json_int_t)i->id), "%s",
 		    text);

@@ -12,8 +12,11 @@
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/dropbox.h"
+#include "site/pending.h"
+#include "site/transaction.h"
 
 #define NOTICE_FILE_MAX 65536
+#define AT_ONCE         16 /* notice files taken in one turn of the loop */
 
 static const char *const fields[] = {"certificate", "serial", "issuer", "sha256",      "spki_sha256", "fingerprint",
 				     "case",        "reason", "scope",  "received_at", "revoke_at",   "reference"};
@@ -150,24 +153,28 @@ static void find_hits(struct site *site, const struct selector *s, struct notice
 {
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
-		if (selects(s, c, &c->live))
-			add_hit(hits, c, &c->live);
-		if (selects(s, c, &c->standby))
-			add_hit(hits, c, &c->standby);
+		const struct meta *const pairs[] = {&c->live, &c->standby, &c->coming, &c->going};
+		transaction_look(c);
+		for (size_t k = 0; k < ARRAY_SIZE(pairs); k++)
+			if (selects(s, c, pairs[k]))
+				add_hit(hits, c, pairs[k]);
 	}
 }
 
-/* A compromised key hits every certificate that has it. */
-static void add_same_key(struct site *site, struct notice_hits *hits)
+/* A compromised key hits every certificate that has it; a break-in every one whose key lies on this disk. */
+static void add_more(struct site *site, bool all, struct notice_hits *hits)
 {
+	for (size_t i = 0; all && i < site->ncertificates; i++)
+		if (site->certificates[i]->live.number)
+			add_hit(hits, site->certificates[i], &site->certificates[i]->live);
 	for (size_t h = 0; h < hits->n; h++) {
 		const struct digest spki = hits->v[h].meta->spki;
 		for (size_t i = 0; i < site->ncertificates; i++) {
 			struct certificate *c = site->certificates[i];
-			if (c->live.number && digest_equal(&c->live.spki, &spki))
-				add_hit(hits, c, &c->live);
-			if (c->standby.number && digest_equal(&c->standby.spki, &spki))
-				add_hit(hits, c, &c->standby);
+			const struct meta *const pairs[] = {&c->live, &c->standby, &c->coming, &c->going};
+			for (size_t k = 0; k < ARRAY_SIZE(pairs); k++)
+				if (pairs[k]->number && digest_equal(&pairs[k]->spki, &spki))
+					add_hit(hits, c, pairs[k]);
 		}
 	}
 }
@@ -228,7 +235,8 @@ static int read_time(const json_t *o, const char *key, int64_t *ret, struct faul
 static int read_notice(const json_t *o, struct notice *n, struct fault *fault)
 {
 	const char *letter = string_of(o, "case"), *reason = string_of(o, "reason"), *scope = string_of(o, "scope");
-	*n = (struct notice){.kind = INCIDENT_NOTICE, .reason = -1, .reference = string_of(o, "reference")};
+	*n = (struct notice){
+		.kind = INCIDENT_NOTICE, .source = "operator", .reason = -1, .reference = string_of(o, "reference")};
 	if (!letter || (*letter && (letter[1] || !policy_case(letter[0]))))
 		return fault_set(fault, -EINVAL, "case: \"%.20s\" is not one of a to p (BR 4.9.1.1 items 1 to 16)",
 				 letter ? letter : "?");
@@ -283,8 +291,9 @@ int notice_read(struct site *site, const json_t *object, bool file, struct notic
 		*ret_hits = (struct notice_hits){0};
 		return r;
 	}
-	if (policy_case(ret_notice->case_letter)->new_key || ret_notice->reason == POLICY_KEY_COMPROMISE)
-		add_same_key(site, ret_hits);
+	if (policy_case(ret_notice->case_letter)->new_key || ret_notice->reason == POLICY_KEY_COMPROMISE ||
+	    ret_notice->host_scope)
+		add_more(site, ret_notice->host_scope, ret_hits);
 	return 0;
 }
 
@@ -305,8 +314,8 @@ static int take_file(struct site *site, int fd, struct fault *fault)
 	for (size_t i = 0; r == 0 && i < hits.n; i++) {
 		struct incident *incident = incident_open(hits.v[i].certificate, hits.v[i].meta, &notice, fault);
 		r = incident ? 0 : fault->code;
-		if (incident)
-			incident_wait(site, incident, NULL, NULL);
+		if (incident && notice.host_scope)
+			pending_renew(hits.v[i].certificate, NULL, NULL);
 	}
 	if (r == 0 || hits.n)
 		free(hits.v);
@@ -318,11 +327,12 @@ static void look(void *data)
 {
 	struct site *site = data;
 	struct words entries = {0};
+	size_t taken = 0;
 	timer_close(site->notices_timer);
 	site->notices_timer = NULL;
 	if (files_list(site->folders.notices, false, &entries, NULL) < 0)
 		return;
-	for (size_t i = 0; i < entries.n; i++) {
+	for (size_t i = 0; i < entries.n && taken < AT_ONCE; i++) {
 		struct fault fault = {0};
 		const char *entry = entries.v[i];
 		int fd = dropbox_look(site->folders.notices, entry, NOTICE_FILE_MAX, &fault);
@@ -330,6 +340,7 @@ static void look(void *data)
 			continue;
 		int r = fd < 0 ? fd : take_file(site, fd, &fault);
 		auto_close_(&fd);
+		taken++;
 		if (r < 0)
 			dropbox_reject(site, site->folders.notices, entry, entry, fault.text);
 		else if (unlinkat(site->folders.notices, entry, 0) <
@@ -337,6 +348,8 @@ static void look(void *data)
 			log_warning("record-failed", "notices/%s can't be removed", entry);
 	}
 	words_done(&entries);
+	if (taken == AT_ONCE) /* a millisecond: a timer of none would come before everybody else's turn */
+		site->notices_timer = timer_start(site->loop, 1, look, site);
 }
 
 static void look_soon(void *data)

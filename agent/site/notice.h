@@ -6,7 +6,7 @@
 
 struct notice_hit {
 	struct certificate *certificate;
-	const struct meta *meta; /* its live or its standby generation */
+	const struct meta *meta; /* its live, standby, coming or going generation */
 };
 struct notice_hits {
 	struct notice_hit *v;

@@ -198,6 +198,12 @@ struct incident *incident_open(struct certificate *c, const struct meta *hit, co
 		alert_opened(c, i);
 	if (hit == &c->standby && i->kind != INCIDENT_EARLY)
 		drop_standby(c, i);
+	if (hit == &c->coming || hit == &c->going) {
+		i->only_standby = true;
+		incident_tell(c->site, i, "it was %s",
+			      hit == &c->coming ? "on its way to go live: not any more"
+						: "just being replaced: the swap goes on");
+	}
 	transactions_notice(c->site);
 	review_soon(c->site, i);
 	return i;
@@ -339,8 +345,14 @@ int incident_withdraw(struct site *site, unsigned int id, const char *why, struc
 		size_t lifted = denied_remove_incident(&site->denied, id);
 		if (lifted && denied_save(site->folders.state, &site->denied, fault) < 0)
 			return -EIO;
+		bool replaced = i->replaced_at;
+		unsigned int issued = i->reissue.issued;
 		incident_close(site, i);
-		incident_tell(site, i, "withdrawn: %s; %zu denials lifted", why, lifted);
+		incident_tell(site, i,
+			      "withdrawn: %s; %zu denials lifted%s; certificates that the reissue command got or may "
+			      "have got: %u",
+			      why, lifted, replaced ? "; what replaced it stays live" : "; nothing was replaced",
+			      issued);
 		incident_answer(i, true, "the notice was withdrawn", NULL);
 		incident_free(i);
 		transactions_notice(site);

@@ -26,6 +26,8 @@ bool transactions_at_work(const struct site *site);
 enum txn_state transaction_state(const struct certificate *c);
 const char *transaction_reason(const struct certificate *c);
 /* Names of servers that have not shown the new pair (AWAITING), for `status`; the caller's. */
+/* Reads c->coming and c->going: what a swap under way, or one that is ready, brings and takes away. */
+void transaction_look(struct certificate *c);
 void transaction_unverified(const struct certificate *c, struct words *ret);
 
 /* STUCK: the commands that put the old pair back by hand; the caller's. */

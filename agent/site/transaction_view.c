@@ -21,6 +21,27 @@ const char *transaction_reason(const struct certificate *c)
 	return c->transaction ? c->transaction->journal->reason : "";
 }
 
+static void read_other(struct certificate *c, unsigned int number, struct meta *ret)
+{
+	meta_done(ret);
+	if (number && number != c->live.number && number != c->standby.number)
+		(void)store_read_meta(c->folder, number, ret, NULL);
+}
+
+void transaction_look(struct certificate *c)
+{
+	const struct journal *j = c->transaction ? c->transaction->journal : NULL;
+	unsigned int coming = c->ready.number, going = 0;
+	for (size_t i = 0; j && i < j->txn.ncertificates; i++) {
+		if (strcmp(j->certificates[i].name, c->settings->name) != 0)
+			continue;
+		coming = coming ? coming : j->certificates[i].new_number;
+		going = j->certificates[i].old_number;
+	}
+	read_other(c, coming, &c->coming);
+	read_other(c, going, &c->going);
+}
+
 void transaction_unverified(const struct certificate *c, struct words *ret)
 {
 	const struct journal *j = c->transaction ? c->transaction->journal : NULL;

@@ -1,5 +1,7 @@
 """An incident from the notice to its end: the reissue command, a person's word, restarts, alerts, what follows the swap."""
+import json
 import os
+import signal
 
 from case import Case, main
 from incident import REISSUE, IncidentRun
@@ -208,6 +210,84 @@ class Time(Case):
             run.wait_served(standby)
             run.wait_closed()
             self.assertNotIn("urgent", run.events())
+
+
+class Notices(Case):
+    def file(self, run, name, **fields):
+        (run.folder / name).write_text(json.dumps(fields))
+        (run.folder / name).rename(run.state / "notices" / name)
+
+    def test_break_in(self):
+        """Every key on the disk is suspect: a standby is a stopgap, and a fresh key's request is there at once."""
+        with IncidentRun("break-in", certificates={"shop": ["shop.example.test"], "mail": ["mail.example.test"]}) as run:
+            run.agent.start()
+            run.begin()
+            standby = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("standby", "shop", *standby.files()), 0)
+            done = run.agent.ctl("notice", "shop", "--scope", "host", "--case", "c", "--yes")
+            self.assertExit(done, 1, "mail: the request (CSR)", "shop: the request (CSR)")
+            self.assertEqual(done.stdout.count("BEGIN CERTIFICATE REQUEST") + done.stderr.count("BEGIN CERTIFICATE REQUEST"), 2)
+            self.assertTrue(run.serves(standby))
+            incident = wait_until("the stopgap's own incident", lambda: run.agent.status("shop")["incident"])
+            self.assertIn("stopgap", incident["source"])
+            again = run.ca.issue(run.names, key=standby.key)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *again.files()), 1, "KEY_DENIED")
+            fresh = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *fresh.files()), 0)
+            wait_until("shop's incidents are over", lambda: run.agent.status("shop")["incident"] is None)
+            self.assertIsNotNone(run.agent.status("mail")["incident"])
+
+    def test_hits_the_pair_on_its_way(self):
+        with IncidentRun("notice-coming") as run:
+            run.agent.start()
+            first = run.begin()
+            new = run.ca.issue(run.names)
+            parent = run.servers[0].pid()
+            os.kill(parent, signal.SIGSTOP)  # the reload is asked for and does not come
+            run.at_end(lambda: os.kill(parent, signal.SIGCONT))
+            before = run.agent.status()["last_swap"]
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", "--no-wait", *new.files()), 0)
+            wait_until("the new pair is linked", lambda: run.live_sha256() == new.sha256)
+            self.file(run, "n.json", sha256=new.sha256, case="l")
+            run.wait_story("it was on its way to go live")
+            os.kill(parent, signal.SIGCONT)
+            run.wait_result("rolled back", before, seconds=40)
+            self.assertTrue(run.serves(first))
+            run.wait_closed()
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *new.files()), 1)
+            self.assertTrue(run.serves(first))
+
+    def test_hits_the_old_pair_while_a_server_is_down(self):
+        with IncidentRun("notice-going") as run:
+            run.agent.start()
+            first = run.begin()
+            new = run.ca.issue(run.names)
+            run.servers[0].stop()
+            run.agent.ctl("submit", "--name", "shop", *new.files())
+            self.file(run, "n.json", sha256=first.sha256, case="c")
+            run.wait_story("just being replaced")
+            run.servers[0].start()
+            run.wait_served(new)
+            run.wait_closed()
+
+    def test_a_thousand_at_once(self):
+        with IncidentRun("notice-thousand") as run:
+            run.agent.start()
+            first = run.begin()
+            run.agent.kill()
+            for n in range(1000):
+                self.file(run, f"{n:04}.json", sha256=first.sha256 if n % 2 else f"{n:064x}", case="l", reference=f"mail {n}",
+                          received_at="2026-11-01T09:00:00+09:00" if n == 501 else None)
+            run.agent.start()
+            self.assertEqual(run.agent.ctl("status", seconds=10).returncode, 0)  # it answers in between
+            wait_until("all are taken", lambda: not any((run.state / "notices").iterdir()), 60)
+            self.assertEqual(len(list((run.state / "rejected").iterdir())), 500)
+            self.assertEqual([p.name for p in (run.state / "incidents").iterdir()], ["000001.json"])
+            self.assertEqual(run.incident()["received_at"], "2026-11-01T00:00:00Z")  # the strictest, in its own zone
+            run.wait_alert("deadline-passed")
+            run.wait_told()
+            self.assertEqual(len(run.ids()), len(set(run.ids())))
+            self.assertTrue(run.serves(first))
 
 
 class Alerts(Case):
