@@ -249,6 +249,30 @@ static void show_consumers(const json_t *certificate, FILE *out)
 	}
 }
 
+/* Each source that has something to complain of, and what the CA says about renewal. */
+static void show_watch(const json_t *revocation, FILE *out)
+{
+	size_t i;
+	json_t *source;
+	const json_t *renewal = json_object_get(revocation, "renewal");
+	json_array_foreach(json_object_get(revocation, "sources"), i, source)
+	{
+		AUTO_FREE char *problem = print_member(source, "problem", ""),
+			       *kind = print_member(source, "kind", "?");
+		if (*problem)
+			line(out, "", "%s: %s", kind, problem);
+	}
+	if (json_is_true(json_object_get(revocation, "blind")))
+		line(out, "", "nobody here would know of a revocation");
+	if (json_is_object(renewal)) {
+		AUTO_FREE char *start = print_member(renewal, "start", "?"), *end = print_member(renewal, "end", "?"),
+			       *url = print_member(renewal, "explanation_url", "");
+		line(out, "  renewal", "the CA suggests %s to %s%s%s%s", start, end,
+		     json_is_true(json_object_get(renewal, "early")) ? ", earlier than planned" : "", *url ? ": " : "",
+		     url);
+	}
+}
+
 static void show_sources(const json_t *certificate, FILE *out)
 {
 	const json_t *revocation = json_object_get(certificate, "revocation");
@@ -259,8 +283,9 @@ static void show_sources(const json_t *certificate, FILE *out)
 		AUTO_FREE char *source = print_member(revocation, "source", "no source is looked at");
 		AUTO_FREE char *at = print_member(revocation, "checked_at", "");
 		AUTO_FREE char *bound = print_member(revocation, "bound", "");
-		line(out, "Revocation", "%s (%s%s%s)%s%s", status, source, *at ? ", looked at " : "", at,
-		     *bound ? "; from revocation to replaced at worst " : "", bound);
+		line(out, "Revocation", "%s (%s%s%s)%s%s", status, *source ? source : "no source",
+		     *at ? ", looked at " : "", at, *bound ? "; a revocation is known here within " : "", bound);
+		show_watch(revocation, out);
 	}
 	json_array_foreach(json_object_get(certificate, "issuers"), i, issuer)
 	{

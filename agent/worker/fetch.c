@@ -1,6 +1,7 @@
 #include "worker/fetch.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <openssl/x509.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -73,6 +74,7 @@ int fetch_prepare(struct fetch_job *job, struct message *m, int trust)
 					    .deadline_us = clock_monotonic_us() + (int64_t)r->deadline_ms * 1000,
 					    .redirects = r->redirects};
 	job->downloads = downloads_new(&spec);
+	json_object_seed(0); /* it reads /dev/urandom, and no file can be opened later */
 	for (size_t i = 0; i < r->urls.n && !r->from_file; i++) {
 		char *problem;
 		if (downloads_know(job->downloads, r->urls.v[i], &problem))

@@ -1,6 +1,7 @@
 """What the CA publishes is read: a revoked certificate is replaced by its standby, whatever the source, and a source that
 misbehaves costs nothing but itself."""
 import json
+import signal
 
 from case import Case, main
 from harness import Run
@@ -40,6 +41,18 @@ class Revocation(Case):
 
     def denied(self, run):
         return run.agent.ctl("deny", "list").stdout
+
+    def denied_keys(self, run):
+        try:
+            return (run.state / "denied").read_text().count("key ")
+        except FileNotFoundError:
+            return 0
+
+    def reload(self, run):
+        times = sum(e["event"] == "configuration" for e in run.events())
+        run.agent.process.send_signal(signal.SIGHUP)
+        wait_until("the configuration is read again",
+                   lambda: sum(e["event"] == "configuration" for e in run.events()) > times, 10)
 
     def test_crl(self):
         """Both servers: good first, with a bound; then revoked, and the standby is served. Unchanged lists are not sent."""
@@ -81,7 +94,7 @@ class Revocation(Case):
             for reason in ("unspecified", "affiliationChanged", "superseded", "cessationOfOperation", "CACompromise"):
                 run.ca.revoke(old, reason)
                 run.wait_served(standby)
-                self.assertNotIn("key ", self.denied(run).replace("deny", ""), reason)
+                self.assertEqual(self.denied_keys(run), 0, reason)
                 before, old, standby = old, standby, run.ca.issue(run.names)
                 self.assertExit(run.agent.ctl("standby", "shop", *standby.files()), 0)
             run.ca.revoke(before, "keyCompromise")  # not served any more
@@ -165,18 +178,19 @@ class Revocation(Case):
             first, _ = self.prepared(run, standby=False)
             for words, answer in faults:
                 p.paths["/leaf.crl"] = answer
+                self.reload(run)  # else the pause after failures grows and grows
                 self.wait_problem(run, "crl", words)
             self.assertTrue(run.serves(first))
-            self.assertTrue(run.agent.status()["revocation"]["blind"])
+            wait_until("it is said that nobody would know", lambda: run.agent.status()["revocation"]["blind"], 20)
             p.paths["/leaf.crl"] = p.paths["leaf"]
-            self.wait_status(run, "good", 40)
+            self.wait_status(run, "good", 20)
             mirror = run.folder / "mirror.crl"
             run.ca.revoke(first, "superseded")
             mirror.write_bytes(run.ca.crl())
             p.paths["/leaf.crl"] = faults[0][1]
             run.more = f'check = {{ crl = "file:{mirror}"; ocsp = false; interval = "1s"; }};'
             run.write_config()
-            self.assertExit(run.agent.ctl("reload"), 0)
+            self.reload(run)
             self.wait_status(run, "revoked")
             self.assertTrue(run.serves(first))  # nothing else is there
 
@@ -196,7 +210,7 @@ class Revocation(Case):
             self.assertIn("https://ca.example/why", run.agent.ctl("status", "--json").stdout)
             self.assertTrue(run.serves(first))
             self.assertEqual(run.agent.status()["standby"]["sha256"], standby.sha256)
-            self.assertNotIn("key ", self.denied(run).replace("deny", ""))
+            self.assertEqual(self.denied_keys(run), 0)
 
 
 if __name__ == "__main__":
