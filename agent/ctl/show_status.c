@@ -262,6 +262,10 @@ static void show_watch(const json_t *revocation, FILE *out)
 		if (*problem)
 			line(out, "", "%s: %s", kind, problem);
 	}
+	json_array_foreach(json_object_get(json_object_get(revocation, "acme_client"), "warnings"), i, source)
+	{
+		line(out, "", "%s", json_string_value(source));
+	}
 	if (json_is_true(json_object_get(revocation, "blind")))
 		line(out, "", "nobody here would know of a revocation");
 	if (json_is_object(renewal)) {

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "site/acme.h"
 #include "site/alert.h"
 #include "site/response.h"
 #include "swap/record.h"
@@ -160,6 +161,21 @@ static void sweep_sources(struct watch_over *w)
 	w->n = n;
 }
 
+/* What the client that renews it can't do, said when it changes. */
+static void look_at_client(struct standing *st)
+{
+	const struct certificate_settings *s = st->certificate->settings;
+	struct words now = {0};
+	if (!s->watch.n || !st->live.n)
+		return;
+	st->acme = acme_client_name(acme_look(&s->watch, &s->reissue, st->live.v[0]->cert.ocsp.n > 0, &now));
+	for (size_t i = 0; i < now.n; i++)
+		if (!words_has(&st->warnings, now.v[i]))
+			log_warning("acme-client", "%s: %s", s->name, now.v[i]);
+	words_done(&st->warnings);
+	st->warnings = now;
+}
+
 static void attach_all(struct watch_over *w)
 {
 	for (size_t i = 0; i < w->nsubjects; i++)
@@ -168,6 +184,7 @@ static void attach_all(struct watch_over *w)
 		w->v[i]->n = 0;
 	for (size_t i = 0; i < w->nstandings; i++) {
 		struct standing *st = &w->standings[i];
+		look_at_client(st);
 		attach_chain(w, st, &st->live, true);
 		attach_chain(w, st, &st->standby, false);
 		for (size_t k = 0; k < STANDING_FORMERS; k++)
@@ -489,6 +506,7 @@ void revocation_close(struct watch_over *w)
 		subject_free(w->all_subjects[i]);
 	}
 	for (size_t i = 0; i < w->nstandings; i++) {
+		words_done(&w->standings[i].warnings);
 		meta_done(&w->standings[i].live.meta);
 		meta_done(&w->standings[i].standby.meta);
 		for (size_t k = 0; k < STANDING_FORMERS; k++)

@@ -24,6 +24,8 @@ struct standing {
 	struct certificate *certificate;
 	struct standing_chain live, standby, former[STANDING_FORMERS];
 	bool blind_told, early_told;
+	const char *acme;      /* the client that fills its watch folders; "" or NULL: none is known */
+	struct words warnings; /* what that client can't do */
 };
 struct watch_over {
 	struct site *site;

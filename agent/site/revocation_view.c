@@ -116,6 +116,10 @@ json_t *revocation_json(const struct certificate *c)
 	json_object_set_new(o, "short_lived", json_boolean(short_lived));
 	json_object_set_new(o, "blind", json_boolean(st->blind_told));
 	json_object_set_new(o, "sources", sources_json(c, b));
+	if (st->acme && *st->acme)
+		json_object_set_new(
+			o, "acme_client",
+			json_pack("{ss, so}", "name", st->acme, "warnings", record_from_words(&st->warnings)));
 	if (b->window.end)
 		json_object_set_new(o, "renewal", window_json(b));
 	return o;
