@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "ctl/worker.h"
+#include "settings/weakkeys.h"
 #include "swap/denied.h"
 
 #define INTERMEDIATES_TAKEN 64
@@ -46,8 +47,8 @@ const char *prove_trust(const struct ctl *ctl, const char *named)
 
 /* Descriptors of one request with their roles. Those of the inputs are borrowed. */
 struct load {
-	int fds[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN];
-	uint8_t roles[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN];
+	int fds[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN + WEAKKEYS_MAX];
+	uint8_t roles[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN + WEAKKEYS_MAX];
 	size_t n, borrowed;
 };
 
@@ -86,6 +87,13 @@ static void load_intermediates(struct load *load, const char *path)
 	words_done(&names);
 }
 
+static void load_weak_keys(struct load *load)
+{
+	size_t n = weakkeys_open(load->fds + load->n);
+	for (size_t i = 0; i < n; i++)
+		load->roles[load->n++] = CHECK_WEAK_KEYS;
+}
+
 static void load_done(struct load *load)
 {
 	for (size_t i = load->borrowed; i < load->n; i++)
@@ -109,6 +117,7 @@ int prove_pair(struct ctl *ctl, const struct inputs *in, const struct words *nam
 	struct load load = {0};
 	trust = prove_trust(ctl, trust);
 	load_inputs(&load, in);
+	load_weak_keys(&load);
 	load_intermediates(&load, ctl->settings ? ctl->settings->intermediates : "/etc/certswap/intermediates");
 	struct denied denied = read_denied(ctl, &ret->denied_read);
 	struct digest *digests = xcalloc(denied.n, sizeof *digests);

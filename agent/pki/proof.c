@@ -80,6 +80,7 @@ static void read_files(struct proof *p)
 			pool_read(&p->live, (uint16_t)i, file->bytes, file->len);
 			break;
 		case CHECK_PASSWORD:
+		case CHECK_WEAK_KEYS: /* in->weak */
 		case CHECK_ROLES:
 			break;
 		}

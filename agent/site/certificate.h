@@ -44,9 +44,11 @@ struct certificate {
 	size_t nserved;
 	struct last_swap last_swap;
 	struct transaction *transaction; /* under way, or NULL */
+	unsigned int proving;            /* pairs of it that are being proved, for a swap */
 	bool swapping;                   /* the transaction is at work (not AWAITING, not STUCK) */
 	struct {
 		unsigned int number; /* a proved generation that waits for its transaction; 0: none */
+		int64_t since_us;    /* CLOCK_MONOTONIC: ready since then */
 		unsigned int batch;  /* goes only together with those of the same batch; 0: with any */
 		swap_done_cb cb;
 		void *data;

@@ -16,6 +16,7 @@
 struct pair {
 	struct certificate *certificate;
 	bool standby;
+	bool counted;        /* in the certificate's `proving` */
 	unsigned int number; /* of a generation that was there before; 0: to be made */
 	char *why;
 	enum txn_state state; /* how the swap ended, while the consumers are waited for */
@@ -158,6 +159,8 @@ static void on_proved(const struct check_reply *reply, unsigned int number, cons
 	struct pair *p = data;
 	struct certificate *c = p->certificate;
 	struct fault problem = {0};
+	if (p->counted)
+		staging_proof_ended(c);
 	static const enum pair_outcome outcomes[] = {
 		[PROVE_PAIR] = PAIR_REFUSED, [PROVE_WORKER] = PAIR_UNREAD, [PROVE_MACHINE] = PAIR_UNPROVED};
 	if (!reply)
@@ -200,6 +203,8 @@ void pair_start(const struct pair_spec *spec, pair_cb cb, void *data)
 {
 	struct pair *p = pair_new(spec->certificate, cb, data);
 	p->standby = spec->standby;
+	p->counted = !spec->standby;
+	spec->certificate->proving += p->counted;
 	p->why = xstrdup(spec->why);
 	AUTO_CLOSE int key = open_waiting_key(spec);
 	struct prove_input *inputs = xcalloc(spec->ninputs + 1, sizeof *inputs);

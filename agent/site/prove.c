@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "settings/weakkeys.h"
 #include "site/candidate.h"
 #include "site/completion.h"
 
@@ -92,6 +93,10 @@ static void add_ours(struct load *load, struct certificate *c)
 	}
 	if (c->standby.number)
 		load_add(load, store_open_file(c->folder, c->standby.number, "chain.pem", NULL), CHECK_INTERMEDIATE);
+	int weak[WEAKKEYS_MAX];
+	size_t n = weakkeys_open(weak);
+	for (size_t i = 0; i < n; i++)
+		load_add(load, weak[i], CHECK_WEAK_KEYS);
 	add_intermediates(load, c->site->settings->intermediates);
 	AUTO_FREE char *fetched = completion_folder(c->site);
 	add_intermediates(load, fetched);

@@ -10,6 +10,7 @@
 #include "swap/record.h"
 
 #define NUMBERS_KEPT 99
+#define MOMENT_MS    250 /* a proof takes some 20 ms */
 
 /* Numbers are in the audit log for ever: none is used twice, whatever a restart forgets. They are kept by the hundred,
  * so that a swap rarely waits for the disk; a restart leaves a gap. */
@@ -109,14 +110,48 @@ static void begin(struct site *site, struct certificate *first)
 	transaction_take_queues(t, TXN_EVENT_DONE);
 }
 
+/* How long `c` waits for pairs that are being proved at this very moment for the same servers, so that all go in one
+ * reload, in ms; 0: not at all. The end of a proof looks again (staging_proof_ended). */
+static int64_t waits_for_others(const struct site *site, const struct certificate *c)
+{
+	int64_t left_ms = MOMENT_MS - (clock_monotonic_us() - c->ready.since_us) / 1000;
+	if (left_ms <= 0 || !c->live.number || c->ready.batch)
+		return 0;
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		const struct certificate *other = site->certificates[i];
+		if (other != c && other->proving && is_free(other) && same_servers(c, other))
+			return left_ms;
+	}
+	return 0;
+}
+
 static void start_ready(void *data)
 {
 	struct site *site = data;
 	timer_close(site->start_timer);
 	site->start_timer = NULL;
-	for (size_t i = 0; i < site->ncertificates; i++)
-		if (site->certificates[i]->ready.number && is_free(site->certificates[i]))
-			begin(site, site->certificates[i]);
+	int64_t wait_ms = 0;
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		struct certificate *c = site->certificates[i];
+		if (!c->ready.number || !is_free(c))
+			continue;
+		int64_t ms = waits_for_others(site, c);
+		wait_ms = ms > wait_ms ? ms : wait_ms;
+		if (!ms)
+			begin(site, c);
+	}
+	if (wait_ms)
+		staging_start_after(site, wait_ms);
+}
+
+void staging_proof_ended(struct certificate *c)
+{
+	c->proving--;
+	for (size_t i = 0; i < c->site->ncertificates; i++) {
+		const struct certificate *other = c->site->certificates[i];
+		if (other->ready.number && is_free(other) && other->last_swap.result != TXN_HELD)
+			return staging_start_after(c->site, 0);
+	}
 }
 
 void staging_start_after(struct site *site, int64_t ms)
@@ -140,6 +175,7 @@ int transaction_stage(struct certificate *c, unsigned int number, swap_done_cb c
 		c->ready.cb(c, TXN_DISCARDED, "a newer pair took its place before it was swapped in", c->ready.data);
 	c->ready.number = number;
 	c->ready.batch = 0;
+	c->ready.since_us = clock_monotonic_us();
 	c->ready.cb = cb;
 	c->ready.data = data;
 	staging_start_after(c->site, 0);

@@ -10,6 +10,9 @@
  * already. */
 int transaction_stage(struct certificate *c, unsigned int number, swap_done_cb cb, void *data, struct fault *fault);
 
+/* A pair that was counted in c->proving is proved or refused: what waited for it goes. */
+void staging_proof_ended(struct certificate *c);
+
 /* Before the daemon says that it is ready: finishes on disk what a crash cut off, and keeps the transactions for
  * transactions_resume. Returns 0 or negative errno: a journal that can't be read keeps its certificates from being
  * touched, and is not fatal. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
+#include <openssl/ocsp.h>
 #include <openssl/x509.h>
 #include <poll.h>
 #include <stdio.h>
@@ -30,9 +31,9 @@ static const struct {
 };
 _Static_assert(ARRAY_SIZE(restricted) == PROBE_KEYS, "a row for each kind of key");
 
-static void write_serial(const X509 *leaf, char *buf, size_t size)
+static void write_serial(const ASN1_INTEGER *serial, char *buf, size_t size)
 {
-	BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(leaf), NULL);
+	BIGNUM *number = ASN1_INTEGER_to_BN(serial, NULL);
 	char *hex = number ? BN_bn2hex(number) : NULL;
 	const char *digits = hex ? hex + strspn(hex, "0") : "";
 	snprintf(buf, size, "%s", hex && !*digits ? "0" : digits);
@@ -55,7 +56,7 @@ static int take_certificate(X509_STORE_CTX *store, void *unused)
 	if (der_len > 0 && spki_len > 0) {
 		a->outcome.sha256 = hash_bytes(der, (size_t)der_len);
 		a->outcome.spki = hash_bytes(spki, (size_t)spki_len);
-		write_serial(leaf, a->outcome.serial, sizeof a->outcome.serial);
+		write_serial(X509_get0_serialNumber(leaf), a->outcome.serial, sizeof a->outcome.serial);
 		a->certificate = true;
 	}
 	OPENSSL_free(der);
@@ -118,6 +119,44 @@ static bool end(struct attempt *a, enum outcome_kind kind, const char *format, .
 	return true;
 }
 
+/* Is there a stapled OCSP response, and is it about other certificates only? Then `ret` is one of their serials. A file
+ * that the server staples belongs to one certificate and must change with it; browsers end a handshake that shows
+ * another's (RFC 6066 8, RFC 6961). What can't be read is no response. */
+static bool staples_for_another(const struct attempt *a, char *ret, size_t size)
+{
+	const unsigned char *der = NULL;
+	long len = SSL_get_tlsext_status_ocsp_resp(a->ssl, &der);
+	OCSP_RESPONSE *response = len > 0 && der ? d2i_OCSP_RESPONSE(NULL, &der, len) : NULL;
+	OCSP_BASICRESP *basic = response ? OCSP_response_get1_basic(response) : NULL;
+	int n = basic ? OCSP_resp_count(basic) : 0;
+	bool ours = n < 1;
+	for (int i = 0; i < n && !ours; i++) {
+		ASN1_INTEGER *serial = NULL;
+		OCSP_CERTID *id = (OCSP_CERTID *)(uintptr_t)OCSP_SINGLERESP_get0_id(OCSP_resp_get0(basic, i));
+		OCSP_id_get0_info(NULL, NULL, NULL, &serial, id);
+		write_serial(serial, ret, size);
+		ours = strcmp(ret, a->outcome.serial) == 0;
+	}
+	OCSP_BASICRESP_free(basic);
+	OCSP_RESPONSE_free(response);
+	ERR_clear_error();
+	return !ours;
+}
+
+/* The certificate was shown and its key proved. */
+static bool end_shown(struct attempt *a)
+{
+	char other[48];
+	bool expected = digest_equal(&a->outcome.sha256, &a->place->expect);
+	if (expected && staples_for_another(a, other, sizeof other))
+		return end(
+			a, OUTCOME_TLS_FAILED,
+			"it shows the expected certificate with a stapled OCSP response for another one (serial %s): "
+			"put a response for serial %s where ssl_stapling_file points, or take that line out",
+			other, a->outcome.serial);
+	return end(a, OUTCOME_SHOWN, "%s", "");
+}
+
 static bool end_errno(struct attempt *a, int error)
 {
 	switch (error) {
@@ -174,6 +213,9 @@ static bool begin_tls(struct attempt *a)
 	if ((a->place->version == PROBE_TLS_1_3 && SSL_set_min_proto_version(a->ssl, TLS1_3_VERSION) != 1) ||
 	    (a->place->version == PROBE_TLS_1_2 && SSL_set_max_proto_version(a->ssl, TLS1_2_VERSION) != 1))
 		return end(a, OUTCOME_NO_ANSWER, "OpenSSL does not speak this version of TLS");
+	/* asked for: a server that fetches its responses itself has one before the first visitor comes */
+	if (SSL_set_tlsext_status_type(a->ssl, TLSEXT_STATUSTYPE_ocsp) != 1)
+		return end(a, OUTCOME_NO_ANSWER, "OpenSSL gives no connection");
 	SSL_set_msg_callback(a->ssl, note_message);
 	SSL_set_msg_callback_arg(a->ssl, a);
 	if (a->place->server_name[0] && SSL_set_tlsext_host_name(a->ssl, a->place->server_name) != 1)
@@ -265,7 +307,7 @@ static bool step_tls(struct attempt *a)
 			return end(a, OUTCOME_TLS_FAILED, "the handshake showed no certificate");
 		SSL_shutdown(a->ssl); /* says goodbye once; whether it arrives does not matter */
 	}
-	return end(a, OUTCOME_SHOWN, "%s", "");
+	return end_shown(a);
 }
 
 bool attempt_step(struct attempt *a)
@@ -319,7 +361,7 @@ void attempt_expire(struct attempt *a)
 		[ATTEMPT_TLS] = "in the TLS handshake",
 	};
 	if (a->proved)
-		end(a, OUTCOME_SHOWN, "%s", "");
+		end_shown(a);
 	else
 		end(a, OUTCOME_NO_ANSWER, "no answer %s within %lld ms", doing[a->stage],
 		    (long long)(a->deadline_us - a->outcome.began_us) / 1000);

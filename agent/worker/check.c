@@ -14,6 +14,7 @@
 
 #define ORPHAN_PIECE 4000              /* bytes of one word of the reply */
 #define TRUST_MAX    (8 * 1024 * 1024) /* bytes; the system's file has 220 KiB */
+#define WEAK_MAX     (8 * 1024 * 1024) /* bytes of one list; Debian's have 2 MB each */
 
 static struct bundle *trust; /* of the whole process: loaded before the request comes */
 
@@ -79,18 +80,36 @@ static void pack(struct packer *p, struct check_reply *r)
 	check_reply_pack(p, r);
 }
 
+/* All lists that came along as one; NULL: none did. */
+static struct weak_list *read_weak_keys(const struct check_request *r, const struct input *inputs)
+{
+	struct text all = {0};
+	bool any = false;
+	for (size_t i = 0; i < r->files; i++) {
+		if (r->roles[i] != CHECK_WEAK_KEYS || inputs[i].error)
+			continue;
+		text_add_bytes(&all, (const char *)inputs[i].bytes, inputs[i].len);
+		text_add(&all, "\n");
+		any = true;
+	}
+	struct weak_list *list = any ? weak_list_read(all.s, all.len) : NULL;
+	text_done(&all);
+	return list;
+}
+
 static void run(const struct message *m, const struct check_request *r, struct packer *reply)
 {
 	struct input *inputs = xcalloc(r->files, sizeof *inputs);
 	struct proof_file *files = xcalloc(r->files, sizeof *files);
 	for (size_t i = 0; i < r->files; i++) {
-		input_read(m->fds[i], INPUT_MAX, &inputs[i]);
+		input_read(m->fds[i], r->roles[i] == CHECK_WEAK_KEYS ? WEAK_MAX : INPUT_MAX, &inputs[i]);
 		files[i] = (struct proof_file){.bytes = inputs[i].bytes,
 					       .len = inputs[i].len,
 					       .too_large = inputs[i].error == -EFBIG,
 					       .error = inputs[i].error};
 	}
-	struct proof_input in = {.request = r, .files = files, .trust = trust};
+	struct weak_list *weak = read_weak_keys(r, inputs);
+	struct proof_input in = {.request = r, .files = files, .trust = trust, .weak = weak};
 	struct proof_output out;
 	struct check_reply answer;
 	bool whole = proof_make(&in, &answer, &out);
@@ -101,6 +120,7 @@ static void run(const struct message *m, const struct check_request *r, struct p
 		take_orphan(&out.chain, &answer.orphan);
 	pack(reply, &answer);
 	proof_output_done(&out);
+	weak_list_free(weak);
 	check_reply_done(&answer);
 	for (size_t i = 0; i < r->files; i++)
 		input_done(&inputs[i]);

@@ -4,7 +4,7 @@ import pathlib
 
 from case import Case, main
 from harness import Run
-from processes import wait_until
+from processes import run as run_program, wait_until
 
 
 class Swap(Case):
@@ -112,6 +112,60 @@ class Swap(Case):
             numbers = [e["transaction"] for e in run.events() if e["event"] == "swap-ended"]
             self.assertEqual(len(numbers), 3)
             self.assertEqual(len(set(numbers)), 3, numbers)
+
+    def test_what_is_proved_in_the_same_moment_goes_in_one_reload(self):
+        six = {f"site{i}": [f"site{i}.example.test"] for i in range(6)}
+        with Run("moment", certificates=six, servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            before = len(run.events())
+            pairs = {name: run.ca.issue(names) for name, names in six.items()}
+            for name, pair in pairs.items():  # a box each: each is identified and proved by itself
+                run.drop([pair.file(f"{name}.pem", pair.fullchain + pair.key)], name)
+            for name, pair in pairs.items():
+                run.wait_served(pair, names=six[name])
+            wait_until("the end of it", run.settled, 20)
+            swaps = {e["transaction"] for e in run.events()[before:] if e["event"] == "swap-ended"}
+            self.assertLess(len(swaps), 5)
+
+    def test_response_for_another_certificate_stapled(self):
+        with Run("staple", servers=("nginx",)) as run:
+            nginx = run.by_kind["nginx"]
+            config, der = pathlib.Path(nginx.config), nginx.folder / "ocsp.der"
+            run.agent.start()
+            first = run.begin(start=False)
+            self.respond(run, first, der)
+            config.write_text(config.read_text().replace("http {", f"http {{ ssl_stapling on; ssl_stapling_file {der};"))
+            nginx.start()
+            pair, before = run.ca.issue(run.names), run.agent.status()["last_swap"]
+            done = run.agent.ctl("submit", "--name", "shop", *pair.files())
+            self.assertExit(done, 1, "stapled OCSP response for another one", first.serial, "ssl_stapling_file")
+            run.wait_result("rolled back", before)
+            self.assertTrue(run.serves(first))
+            pair = run.ca.issue(run.names)
+            self.respond(run, pair, der)  # the response comes with the pair
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            self.assertTrue(run.serves(pair))
+
+    def respond(self, run, pair, out):
+        """An OCSP response for this certificate by its CA."""
+        ca = run.ca.folder / "intermediate.pem"
+        request = pair.file("request.der", b"")
+        run_program("openssl", "ocsp", "-issuer", str(ca), "-cert", pair.file("leaf.pem", pair.cert), "-reqout", request)
+        run_program("openssl", "ocsp", "-index", str(run.ca.folder / "index.txt"), "-CA", str(ca), "-rsigner", str(ca),
+                    "-rkey", str(run.ca.folder / "intermediate.key"), "-reqin", request, "-respout", str(out), "-ndays", "1")
+
+    def test_nginx_behind_the_proxy_protocol(self):
+        with Run("behind", servers=("nginx",)) as run:
+            nginx = run.by_kind["nginx"]
+            config = pathlib.Path(nginx.config)
+            config.write_text(config.read_text().replace(" ssl;", " ssl proxy_protocol;"))
+            run.agent.start()
+            run.begin()
+            pair, before = run.ca.issue(run.names), run.agent.status()["last_swap"]
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            run.wait_result("committed", before)
+            self.assertEqual({p["sha256"] for p in run.agent.status()["served"]}, {pair.sha256})
 
     def test_two_certificates_dropped_together(self):
         two = {"shop": ["shop.example.test"], "mail": ["mail.example.test"]}

@@ -1,8 +1,10 @@
 /* The two jobs of a check worker, without its process: descriptors in, a reply and written files out. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <openssl/core_names.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,9 +35,8 @@ static void extend(X509 *x, int nid, const char *value)
 }
 
 /* A server's own self-signed pair: certificate and key in one PEM text. */
-static char *self_signed(void)
+static char *pair_of(EVP_PKEY *key)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
 	X509 *x = X509_new();
 	X509_set_version(x, X509_VERSION_3);
 	ASN1_INTEGER_set(X509_get_serialNumber(x), 0xab);
@@ -58,6 +59,11 @@ static char *self_signed(void)
 	X509_free(x);
 	EVP_PKEY_free(key);
 	return s;
+}
+
+static char *self_signed(void)
+{
+	return pair_of(EVP_EC_gen("P-256"));
 }
 
 /* A message as it is received: `body` is taken over, the descriptors too. */
@@ -94,6 +100,42 @@ static struct identify_reply identify(const int *fds, uint16_t files, uint16_t p
 	packer_done(&body);
 	packer_done(&answer);
 	return r;
+}
+
+/* As openssl-blacklist has it: the last 20 digits of the SHA-1 of "Modulus=HEX\n". */
+static char *blacklist_line(const EVP_PKEY *key)
+{
+	BIGNUM *n = NULL;
+	unsigned char sha1[20];
+	char *line = xcalloc(1, 32);
+	EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n);
+	char *hex = BN_bn2hex(n), *text = xasprintf("Modulus=%s\n", hex);
+	EVP_Digest(text, strlen(text), sha1, NULL, EVP_sha1(), NULL);
+	for (size_t i = 0; i < 10; i++)
+		snprintf(line + 2 * i, 3, "%02x", sha1[10 + i]);
+	OPENSSL_free(hex);
+	free(text);
+	BN_free(n);
+	return line;
+}
+
+Test(worker_check, a_list_of_weak_keys_is_looked_into)
+{
+	EVP_PKEY *key = EVP_RSA_gen(2048);
+	AUTO_FREE char *line = blacklist_line(key), *list = xasprintf("# comment\n0123456789abcdef0123\n%s\n", line);
+	AUTO_FREE char *pem = pair_of(key);
+	uint8_t roles[] = {CHECK_SUBMITTED, CHECK_WEAK_KEYS};
+	for (size_t cut = 0; cut < 2; cut++) { /* whole; without the last line */
+		struct check_request r = {.roles = roles, .files = 2};
+		struct check_reply reply;
+		int fds[] = {file_of(pem, strlen(pem)), file_of(list, strlen(list) - cut * 10)};
+		cr_assert_eq(check(&r, fds, 2, &reply), 0);
+		bool found = false;
+		for (size_t i = 0; i < reply.findings.n; i++)
+			found |= reply.findings.v[i].code == FINDING_KEY_WEAK_DEBIAN;
+		cr_expect_eq(found, cut == 0);
+		check_reply_done(&reply);
+	}
 }
 
 Test(worker_check, proves_and_writes)
