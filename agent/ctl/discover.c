@@ -217,12 +217,29 @@ static void find_shared_keys(struct discovery *d)
 						     d->v[j].certificate->text);
 }
 
+/* A swap of these ends as UNSERVED: better said before. Where not all could be read, it is not known. */
+static void find_unnamed(const struct ctl *ctl, struct discovery *d)
+{
+	for (size_t i = 0; i < d->servers.n; i++)
+		if (d->servers.v[i].configured && d->servers.v[i].conf && d->servers.v[i].conf->incomplete)
+			return;
+	for (size_t i = 0; ctl->settings && i < ctl->settings->ncertificates; i++) {
+		const struct certificate_settings *c = &ctl->settings->certificates[i];
+		bool named = c->nconsumers > 0;
+		for (size_t j = 0; !named && j < d->n; j++)
+			named = outlook_managing(ctl, &d->v[j]) == c;
+		if (!named)
+			words_add(&d->unnamed, c->name);
+	}
+}
+
 void discovery_make(struct ctl *ctl, const char *trust, struct discovery *ret)
 {
 	*ret = (struct discovery){0};
 	servers_find(ctl, &ret->servers);
 	others_read("", &ret->others);
 	collect(ret);
+	find_unnamed(ctl, ret);
 	prove_all(ctl, trust, ret);
 	find_shared_keys(ret);
 	discovery_find_readers(ctl, ret);
@@ -246,6 +263,7 @@ void discovery_done(struct discovery *d)
 		free(v->wrong);
 	}
 	free(d->v);
+	words_done(&d->unnamed);
 	servers_done(&d->servers);
 	others_done(&d->others);
 }

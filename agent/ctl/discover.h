@@ -56,6 +56,7 @@ struct discovery {
 	struct others others;
 	struct discovered *v;
 	size_t n;
+	struct words unnamed; /* certificates of certswap.conf whose live pair no server's configuration names */
 };
 
 /* trust: PEM file of roots; NULL: the configured or the system's. */

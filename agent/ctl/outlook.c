@@ -77,8 +77,7 @@ static bool all_inside(const struct discovered *d)
 	return any;
 }
 
-/* The certificate of certswap.conf whose live link the server's file is, or leads to. */
-static const struct certificate_settings *managing(const struct ctl *ctl, const struct discovered *d)
+const struct certificate_settings *outlook_managing(const struct ctl *ctl, const struct discovered *d)
 {
 	char path[PATH_MAX], live[PATH_MAX];
 	if (!ctl->settings || !realpath(d->certificate->text, path))
@@ -145,7 +144,7 @@ static void judge_alone(const struct client *client, struct outlook *o)
 
 void outlook_make(struct ctl *ctl, const char *trust, const struct discovered *d, struct outlook *ret)
 {
-	const struct certificate_settings *c = managing(ctl, d);
+	const struct certificate_settings *c = outlook_managing(ctl, d);
 	const struct client *client = client_of(d);
 	*ret = (struct outlook){.status = OUTLOOK_UNKNOWN};
 	if (c)

@@ -17,6 +17,8 @@ struct outlook {
 	struct words missing;       /* what to do before the day */
 	bool inside;                /* a public certificate, but every address is one of a closed network */
 };
+/* The certificate of certswap.conf whose live pair this is, or that its link leads to; NULL: none. */
+const struct certificate_settings *outlook_managing(const struct ctl *ctl, const struct discovered *d);
 /* Asks and judges. `ret` is released with outlook_done. */
 void outlook_make(struct ctl *ctl, const char *trust, const struct discovered *d, struct outlook *ret);
 void outlook_ask(struct ctl *ctl, const char *trust, const struct discovered *d, struct outlook *o); /* status alone */

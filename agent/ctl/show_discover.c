@@ -193,6 +193,13 @@ void discovery_print(struct ctl *ctl, const struct discovery *d)
 		print_table(ctl, d);
 	for (size_t i = 0; i < d->n; i++)
 		print_discovered(ctl, &d->v[i]);
+	for (size_t i = 0; i < d->unnamed.n; i++) {
+		AUTO_FREE char *text =
+			xasprintf("certificates/%s/live below the state folder is named by no server: what is "
+				  "swapped there is shown to nobody",
+				  d->unnamed.v[i]);
+		print_wrapped(ctl->out, "Not named: ", 4, text);
+	}
 }
 
 /* A path or a name may hold any byte; JSON takes UTF-8. NULL: null. */
@@ -325,7 +332,8 @@ void discovery_print_json(struct ctl *ctl, const struct discovery *d)
 		json_array_append_new(servers, server_json(&d->servers.v[i]));
 	for (size_t i = 0; i < d->n; i++)
 		json_array_append_new(certificates, discovered_json(&d->v[i]));
-	json_t *result = json_pack("{so, so}", "servers", servers, "certificates", certificates);
+	json_t *result = json_pack("{so, so, so}", "servers", servers, "certificates", certificates, "unnamed",
+				   words_json(&d->unnamed));
 	print_json(ctl->out, result);
 	json_decref(result);
 }

@@ -90,11 +90,8 @@ static void cut_bare(struct cutter *c, struct node *node)
 {
 	size_t from = c->at, i = from;
 	while (i < c->len && !is_space(c->s[i]) && c->s[i] != ';' && c->s[i] != '{') {
-		if (c->s[i] == '\\')
-			i++;
-		else if (c->s[i] == '$' && i + 1 < c->len && c->s[i + 1] == '{')
-			i++;
-		i++;
+		bool variable = c->s[i] == '$' && i + 1 < c->len && c->s[i + 1] == '{';
+		i += variable || c->s[i] == '\\' ? 2 : 1;
 	}
 	if (i > c->len)
 		i = c->len;

@@ -137,6 +137,7 @@ class Discover(Case):
                               if any(p["server"] == "nginx" for p in c["places"])], [{"NO_STATUS_SOURCE"}] * 4)
             me = next(s for s in result["servers"] if s["name"] == "nginx")
             self.assertEqual((me["pid"], me["problems"], me["notes"]), (server.pid(), [], []))
+            self.assertEqual(result["unnamed"], ["shop"])
             self.check_offsets(result)
             text = discover(run.config).stdout
             self.assertIn("inherited from", text)
@@ -235,12 +236,36 @@ class Discover(Case):
             self.assertEqual(check["first"]["status"], "revoked")
             self.assertIn("intermediate", check["first"]["status_text"])
 
-    def test_nothing_there(self):
-        """Without any right and any server of ours it says so, and exits well or says that there is none."""
-        with Run("discover-none", servers=("nginx",)) as run:
-            done = discover(run.config, "--json")
-            self.assertEqual(json.loads(done.stdout)["servers"][0]["pid"] >= 0, True)
-            self.assertIn(done.returncode, (0, 1))
+    def test_managed(self):
+        """A certificate that certswap looks after, read through the link that a server names."""
+        with Run("discover-managed", servers=("nginx",)) as run:
+            run.agent.start()
+            first = run.begin()
+            result = self.result(run)
+            self.assertEqual(result["unnamed"], [])
+            self.assertEqual(self.found(result, "nginx", run.names[0]), {first.sha256})
+            check = next(c["check"] for c in json.loads(discover(run.config, "--check", "--json").stdout)["certificates"]
+                         if c["leaf"] and c["leaf"]["sha256"] == first.sha256)
+            self.assertEqual(check["managed_as"], "shop")
+            self.assertIn("certswap, within", check["noticed_by"])
+            self.assertIn("standby", " ".join(check["missing"]))
+
+    def test_broken_and_down(self):
+        """A server that does not run, with a configuration that it would refuse: said, with the line; the rest is read."""
+        with Run("discover-down", servers=("nginx",)) as run:
+            folder, pairs = self.pairs(run)
+            config = pathlib.Path(run.by_kind["nginx"].config)
+            config.write_text(f"events {{ }}\nhttp {{\ninclude gone.conf;\nserver {{ listen 1 ssl; server_name first.test;\n"
+                              f"ssl_certificate {folder}/first/fullchain.pem; ssl_certificate_key {folder}/first/key.pem; }}\n")
+            result = self.result(run)
+            me = next(s for s in result["servers"] if s["name"] == "nginx")
+            self.assertEqual((me["pid"], me["incomplete"]), (0, True))
+            self.assertEqual([n["at"] for n in me["notes"]], [{"file": str(config), "line": 6}, {"file": str(config), "line": 3}])
+            self.assertEqual(self.found(result, "nginx", "first.test"), {pairs["first"].sha256})
+            self.assertFalse(self.ours(result)["first"]["served"])
+            said = discover(run.config).stdout
+            self.assertIn("not running", said)
+            self.assertIn("not all of this configuration could be read", said)
 
 
 main()
