@@ -110,7 +110,7 @@ static int diag_read(int socket, const unsigned long *inodes, size_t n, struct l
 	ssize_t got = recv(socket, answer, sizeof *answer, 0);
 	int r = got < 0 ? -errno : 0;
 	unsigned int left = got > 0 ? (unsigned int)got : 0;
-	for (const struct nlmsghdr *h = &answer->header; r == 0 && NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+	for (struct nlmsghdr *h = &answer->header; r == 0 && NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
 		if (h->nlmsg_type == NLMSG_DONE)
 			r = 1;
 		else if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
