@@ -152,9 +152,7 @@ static void add_place(struct plan *p, const struct webconf *w, const struct webc
 	for (size_t i = 0; i < p->nplaces; i++)
 		if (p->places[i].from == value->at.value_from && strcmp(p->places[i].path, path) == 0)
 			return;
-	if (value->at.in_macro)
-		refuse(p, "its directives stand in a macro, which other virtual hosts may use",
-		       "write the directives into the virtual host itself");
+	p->in_macro |= value->at.in_macro;
 	char *old = value_bytes(path, &value->at);
 	p->places = xrealloc(p->places, (p->nplaces + 1) * sizeof *p->places);
 	p->places[p->nplaces++] = (struct plan_edit){.path = xstrdup(path),
@@ -327,6 +325,9 @@ static void look_at(struct plans *plans, struct plan *p, const struct settings *
 	if (!p->name)
 		give_name(plans, p);
 	p->edits = p->client || is_shared(plans, p);
+	if (p->edits && p->in_macro)
+		refuse(p, "its directives stand in a macro, which other virtual hosts may use",
+		       "write the directives into the virtual host itself");
 	if (!p->refusal)
 		look_at_key(p);
 	if (!p->refusal)

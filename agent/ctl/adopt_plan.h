@@ -24,6 +24,7 @@ struct plan {
 	struct words servers, hosts;
 	struct plan_edit *places; /* of all its directives; edited where the files belong to an ACME client */
 	size_t nplaces;
+	bool in_macro;
 	bool edits;         /* the directives are changed, not the files */
 	const char *client; /* "certbot" ...; NULL: nobody is known to write the files */
 	char *lineage;      /* the client's name of it */

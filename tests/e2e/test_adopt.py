@@ -7,14 +7,16 @@ import re
 import shutil
 import stat
 import struct
+import subprocess
 import unittest
 
 from adoptsite import Site
 from case import Case, main
-from harness import Run
+from harness import PROGRAMS, Run
 from processes import run as run_program, wait_until
 from webserver import Load, Prober
 
+HOOKS = pathlib.Path(__file__).resolve().parents[2] / "hooks"
 ALICE = 65533  # a user that somebody's ACL names
 
 
@@ -109,6 +111,48 @@ class Adopt(Case):
             self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "nonsense")
             self.assertTrue(site.unlinked() and not site.conf().exists())
             self.assertTrue(run.serves(site.pair))
+
+    def test_what_fails_afterwards_is_put_back(self):
+        with Run("adopt-back", servers=("nginx",)) as run:
+            folder = run.folder / "programs"
+            folder.mkdir()
+            for name in ("certswapd", "certswap-worker", "certswap-exec"):
+                shutil.copy(PROGRAMS / name, folder)
+            shutil.copytree(HOOKS, folder / "hooks")
+            run.agent.programs = folder
+            site = Site(run)
+            test = folder / "hooks" / "nginx" / "configtest"
+            test.write_text(f"#!/bin/sh\n[ -L {site.key} ] || exit 0\necho 'the key is a link'\nexit 1\n")
+            before = (site.key.stat().st_mode, site.certificate.read_bytes(), site.key.read_bytes())
+            self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "the key is a link")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            self.assertEqual((site.key.stat().st_mode, site.certificate.read_bytes(), site.key.read_bytes()), before)
+            self.assertTrue(run.serves(site.pair))
+            shutil.copy(HOOKS / "nginx" / "configtest", test)
+            (folder / "hooks" / "nginx" / "reload").write_text("#!/bin/sh\necho 'no reload today'\nexit 1\n")
+            self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "no reload today")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            self.assertTrue(run.serves(site.pair))
+
+    def test_one_file_for_both_and_parameters(self):
+        """Apache's one file of key, certificate, chain and DH parameters."""
+        with Run("adopt-combined", servers=("apache",)) as run:
+            site = Site(run, start=False)
+            dh = run_program("openssl", "dhparam", "-dsaparam", "1024", stderr=subprocess.DEVNULL).stdout
+            site.certificate.write_text(site.pair.key + site.pair.fullchain + dh)
+            site.certificate.chmod(0o600)
+            config = pathlib.Path(run.servers[0].config)
+            config.write_text(re.sub(r" *SSLCertificateKeyFile .*\n", "", config.read_text()))
+            run.servers[0].start()
+            run.agent.start()
+            self.assertExit(run.agent.ctl("adopt"), 0, "1 file became")
+            self.assertTrue(os.readlink(site.certificate).endswith("/live/combined.pem"))
+            self.assertIn("DH PARAMETERS", site.certificate.read_text())
+            new = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", *new.files()), 0)
+            self.assertTrue(run.serves(new))
+            self.assertExit(run.agent.ctl("release", NAME), 0)
+            self.assertIn(new.cert, site.certificate.read_text())
 
     def test_observe_first(self):
         with Run("adopt-observe", servers=("nginx",)) as run:
