@@ -16,8 +16,6 @@
 
 #define RENEWAL_MAX (256 * 1024)
 
-extern char **environ;
-
 /* ---- the plan, for people and as JSON ---- */
 
 static void print_plan(const struct plan *p, const struct settings *s, FILE *out)
