@@ -169,7 +169,7 @@ void after_replaced(struct certificate *c, struct incident *i)
 			? xstrdup("nothing")
 			: xasprintf("a new standby pair would be good: certswapctl standby %s FILE...", i->certificate);
 	alert_of(c, i, "replaced", ALERT_INFO, text, next);
-	if (i->host_scope && c->live.made_at <= i->opened_at)
+	if (i->host_scope && c->live.number <= i->newest)
 		open_for_stopgap(c, i);
 	incident_answer(i, true, text, NULL);
 	after_review(c, i);

@@ -47,6 +47,7 @@ static void add_progress(json_t *o, const struct incident *i)
 {
 	const struct reissue *r = &i->reissue;
 	json_object_set_new(o, "host_scope", json_boolean(i->host_scope));
+	json_object_set_new(o, "newest", json_integer(i->newest));
 	json_object_set_new(o, "arrived_at", record_from_time(i->arrived_at));
 	json_object_set_new(o, "percent", json_integer(i->percent));
 	json_object_set_new(o, "urgent", json_boolean(i->urgent));
@@ -167,6 +168,7 @@ static void load_progress(struct incident *i, const json_t *record)
 {
 	struct reader r = {.object = json_object_get(record, "reissue")};
 	i->host_scope = json_is_true(json_object_get(record, "host_scope"));
+	i->newest = (unsigned int)json_integer_value(json_object_get(record, "newest"));
 	i->percent = (unsigned int)json_integer_value(json_object_get(record, "percent"));
 	i->urgent = json_is_true(json_object_get(record, "urgent"));
 	i->after_done = json_is_true(json_object_get(record, "after_done"));
@@ -309,6 +311,7 @@ struct incident *incident_for(struct certificate *c, const struct meta *hit)
 	i->serial = xstrdup(hit->serial);
 	i->source = xstrdup("");
 	i->generation = hit->number;
+	i->newest = c->live.number > c->standby.number ? c->live.number : c->standby.number;
 	i->sha256 = hit->sha256;
 	i->spki = hit->spki;
 	i->reason = -1;

@@ -53,6 +53,7 @@ struct incident {
 	int64_t revoked_at;                                               /* seen published as revoked; 0: not seen */
 	enum incident_stage stage;
 	bool confirmed, denies_key;
+	unsigned int newest;  /* generation when it was opened: what has no higher number was on this disk before */
 	bool host_scope;      /* every key on this disk is suspect */
 	int64_t arrived_at;   /* a replacement came while it was open; 0: none yet */
 	unsigned int percent; /* of its time: the highest mark that was told: 50, 75, 90, 100 (it has passed) */
