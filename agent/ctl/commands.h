@@ -12,6 +12,7 @@ int command_adopt(struct ctl *ctl, const struct args *a);
 int command_release(struct ctl *ctl, const struct args *a);
 int command_waive(struct ctl *ctl, const struct args *a);
 int command_withdraw(struct ctl *ctl, const struct args *a);
+int command_close(struct ctl *ctl, const struct args *a);
 int command_swap(struct ctl *ctl, const struct args *a);
 int command_rollback(struct ctl *ctl, const struct args *a);
 int command_confirm(struct ctl *ctl, const struct args *a);

@@ -1,4 +1,4 @@
-/* notice, withdraw */
+/* notice, waive, withdraw, close */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,7 +158,7 @@ int command_waive(struct ctl *ctl, const struct args *a)
 			  NULL, 0);
 }
 
-int command_withdraw(struct ctl *ctl, const struct args *a)
+static int end_incident(struct ctl *ctl, const struct args *a, const char *command)
 {
 	const char *why = args_value(a, OPTION_WHY), *id = a->operands.v[0];
 	json_int_t number;
@@ -167,7 +167,16 @@ int command_withdraw(struct ctl *ctl, const struct args *a)
 	if (a->values[OPTION_WHY].n != 1 || !why[strspn(why, " \t")])
 		return ctl_usage(ctl, "--why TEXT is needed: the reason goes into the audit log");
 	return client_run(
-		ctl, a,
-		json_pack("{s:s, s:I, s:o}", "command", "withdraw", "incident", number, "why", client_string(why)),
+		ctl, a, json_pack("{s:s, s:I, s:o}", "command", command, "incident", number, "why", client_string(why)),
 		NULL, 0);
+}
+
+int command_withdraw(struct ctl *ctl, const struct args *a)
+{
+	return end_incident(ctl, a, "withdraw");
+}
+
+int command_close(struct ctl *ctl, const struct args *a)
+{
+	return end_incident(ctl, a, "close");
 }

@@ -8,6 +8,7 @@
 #include "site/alert.h"
 #include "site/ladder.h"
 #include "site/response.h"
+#include "site/revocation.h"
 
 #define AFTER_TIMEOUT_MS (10 * 60 * 1000)
 #define REMIND_AFTER     ((int64_t)24 * 3600)
@@ -93,11 +94,14 @@ static void run_after(struct certificate *c, struct incident *i)
 
 /* ---- waiting to see it revoked ---- */
 
-/* Cases whose certificate anybody who has the key can still use: until it is revoked, the danger stays. */
+/* Cases whose certificate anybody who has the key can still use: until it is revoked, the danger stays. Waited for only
+ * where a CRL or a responder answers for it: else nobody here would ever know. */
 static bool awaits_revocation(const struct certificate *c, const struct incident *i)
 {
-	return !i->revoked_at && policy_case(i->case_letter)->letter && strchr("cdp", i->case_letter) &&
-	       c->site->sees_revocation && c->site->sees_revocation(c, &i->sha256);
+	if (i->revoked_at || !i->case_letter || !strchr("cdp", i->case_letter) || !c->site->revocation)
+		return false;
+	const struct subject *old = revocation_subject(c->site->revocation, &i->sha256);
+	return old && revocation_judge(old->answers, clock_wall()).status == REVOCATION_GOOD;
 }
 
 static void remind(const struct certificate *c, struct incident *i)
@@ -144,7 +148,7 @@ void after_review(struct certificate *c, struct incident *i)
 		return;
 	if (!i->after_done && i->kind != INCIDENT_EARLY && c->settings->after_swap.n)
 		return run_after(c, i);
-	if (awaits_revocation(c, i))
+	if (i->awaits && !i->revoked_at)
 		return remind(c, i);
 	if (i->reissue.child) /* something else was quicker; the client is not killed in the middle of its work */
 		return;
@@ -158,6 +162,7 @@ void after_replaced(struct certificate *c, struct incident *i)
 	i->stage = INCIDENT_AWAITING_REVOCATION;
 	i->replaced_at = clock_wall();
 	i->after_done = early || !c->settings->after_swap.n;
+	i->awaits = awaits_revocation(c, i);
 	AUTO_FREE char *text =
 		early ? xasprintf("%s is served with serial %s", i->certificate, c->live.serial)
 		      : xasprintf("%s is served with serial %s; the old certificate, serial %s, may now be revoked",
@@ -169,6 +174,10 @@ void after_replaced(struct certificate *c, struct incident *i)
 			? xstrdup("nothing")
 			: xasprintf("a new standby pair would be good: certswapctl standby %s FILE...", i->certificate);
 	alert_of(c, i, "replaced", ALERT_INFO, text, next);
+	if (i->awaits)
+		incident_tell(c->site, i,
+			      "it stays open until serial %s is seen revoked (certswapctl close %u ends it)", i->serial,
+			      i->id);
 	if (i->host_scope && c->live.number <= i->newest)
 		open_for_stopgap(c, i);
 	incident_answer(i, true, text, NULL);

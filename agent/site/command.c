@@ -40,6 +40,7 @@ static const struct {
 	{"adopt", command_adopt, false},
 	{"release", command_release, false},
 	{"withdraw", command_withdraw, false},
+	{"close", command_close, false},
 	{"csr", command_csr, false},
 	{"drill", command_drill, false},
 	{"request", command_request, false},

@@ -162,3 +162,15 @@ void command_withdraw(struct request *r)
 	watched_forget_refusals(r->site->watched);
 	request_finish(r, 0, "the incident is closed, the denials that it brought are lifted", NULL);
 }
+
+void command_close(struct request *r)
+{
+	struct fault fault = {0};
+	const char *why = request_argument(r, "why");
+	unsigned int id = (unsigned int)json_integer_value(json_object_get(r->arguments, "incident"));
+	if (!why)
+		return request_finish(r, 2, "--why TEXT is needed", NULL);
+	if (incident_end(r->site, id, why, &fault) < 0)
+		return request_finish(r, 1, fault.text, "certswapctl incidents");
+	request_finish(r, 0, "the incident is closed; what it denied stays denied", NULL);
+}

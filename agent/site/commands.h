@@ -19,6 +19,7 @@ void command_adopt(struct request *r);
 void command_release(struct request *r);
 void command_waive(struct request *r);
 void command_withdraw(struct request *r);
+void command_close(struct request *r);
 void command_csr(struct request *r);
 void command_drill(struct request *r);
 void command_request(struct request *r);

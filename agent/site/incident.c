@@ -52,6 +52,7 @@ static void add_progress(json_t *o, const struct incident *i)
 	json_object_set_new(o, "percent", json_integer(i->percent));
 	json_object_set_new(o, "urgent", json_boolean(i->urgent));
 	json_object_set_new(o, "after_done", json_boolean(i->after_done));
+	json_object_set_new(o, "awaits", json_boolean(i->awaits));
 	json_object_set_new(o, "reminded", json_boolean(i->reminded));
 	json_object_set_new(o, "reissue",
 			    json_pack("{sI, sI, sI, so, so, sb}", "attempts", (json_int_t)r->attempts, "failures",
@@ -172,6 +173,7 @@ static void load_progress(struct incident *i, const json_t *record)
 	i->percent = (unsigned int)json_integer_value(json_object_get(record, "percent"));
 	i->urgent = json_is_true(json_object_get(record, "urgent"));
 	i->after_done = json_is_true(json_object_get(record, "after_done"));
+	i->awaits = json_is_true(json_object_get(record, "awaits"));
 	i->reminded = json_is_true(json_object_get(record, "reminded"));
 	if (!json_is_object(r.object))
 		return;

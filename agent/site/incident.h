@@ -59,6 +59,7 @@ struct incident {
 	unsigned int percent; /* of its time: the highest mark that was told: 50, 75, 90, 100 (it has passed) */
 	bool urgent;          /* told: little time is left and nothing is proved */
 	bool after_done;      /* after_swap was run, or there is nothing to run */
+	bool awaits;          /* replaced, and a source here will show its revocation */
 	bool reminded;        /* told: still not seen revoked */
 	struct reissue reissue;
 	json_t *story; /* [ { "time", "text" } ] */

@@ -336,6 +336,31 @@ int incident_confirm(struct certificate *c, struct fault *fault)
 	return 0;
 }
 
+static struct incident *incident_by_id(const struct site *site, unsigned int id)
+{
+	for (size_t k = 0; k < site->nincidents; k++)
+		if (site->incidents[k]->id == id)
+			return site->incidents[k];
+	return NULL;
+}
+
+int incident_end(struct site *site, unsigned int id, const char *why, struct fault *fault)
+{
+	struct incident *i = incident_by_id(site, id);
+	if (!i)
+		return fault_set(fault, -ENOENT, "there is no open incident %u", id);
+	if (!i->replaced_at)
+		return fault_set(fault, -EBUSY,
+				 "incident %u: serial %s is not replaced yet; where the notice was wrong: certswapctl "
+				 "withdraw %u --why TEXT",
+				 id, i->serial, id);
+	incident_close(site, i);
+	incident_tell(site, i, "closed by a person: %s; what it denies stays denied", why);
+	incident_answer(i, true, "the incident was closed", NULL);
+	incident_free(i);
+	return 0;
+}
+
 int incident_withdraw(struct site *site, unsigned int id, const char *why, struct fault *fault)
 {
 	for (size_t k = 0; k < site->nincidents; k++) {

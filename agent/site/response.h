@@ -42,5 +42,7 @@ void incident_wait(struct site *site, struct incident *incident, incident_wait_c
 
 /* confirm NAME / withdraw ID. */
 int incident_confirm(struct certificate *c, struct fault *fault);
+/* A person needs no more of it: it ends, and all that it denied stays denied. -EBUSY: it is not replaced yet. */
+int incident_end(struct site *site, unsigned int id, const char *why, struct fault *fault);
 int incident_withdraw(struct site *site, unsigned int id, const char *why, struct fault *fault);
 #endif

@@ -37,12 +37,8 @@ struct site_folders {
 	int state, certificates, incoming, notices, work, rejected, journal, incidents;
 };
 
-/* Can this agent see that a certificate of c is revoked: does a CRL or a responder answer for it? */
-typedef bool (*site_sees_revocation_fn)(const struct certificate *c, const struct digest *sha256);
-
 struct site {
 	struct loop *loop;
-	site_sees_revocation_fn sees_revocation; /* set by who looks (CRL, OCSP); NULL: nobody does */
 	struct settings *settings;
 	struct jobs *jobs;
 	struct watcher *watcher;

@@ -4,8 +4,10 @@ import os
 import signal
 
 from case import Case, main
+from harness import Run
 from incident import REISSUE, IncidentRun
 from processes import wait_until
+from publisher import Publisher
 
 
 class Reissue(Case):
@@ -310,6 +312,46 @@ class Alerts(Case):
             self.assertExit(run.agent.ctl("withdraw", "1", "--why", "a test"), 0)
             ids = run.ids()
             self.assertEqual(len(ids), len(set(ids)), ids)
+
+
+class Awaiting(Case):
+    CHECK = 'check = { crl = true; interval = "1s"; };'
+
+    def replaced(self, run, publisher):
+        """A notice of a compromised key; the standby is served, and the CA has not revoked yet. The first pair."""
+        publisher.publish_crls(run.ca)
+        run.agent.start()
+        first, standby = run.begin(), run.ca.issue(run.names)
+        self.assertExit(run.agent.ctl("standby", "shop", *standby.files()), 0)
+        wait_until("the CRL is read", lambda: run.agent.status()["revocation"]["status"] == "good", 15)
+        self.assertExit(run.agent.ctl("notice", "shop", "--case", "c", "--yes"), 0, "may now be revoked")
+        self.assertTrue(run.serves(standby))
+        self.assertEqual(self.incident(run)["stage"], "awaiting revocation")
+        return first
+
+    def incident(self, run):
+        return json.loads(run.agent.ctl("incident", 1, "--json").stdout)
+
+    def test_until_it_is_seen_revoked(self):
+        with Publisher() as p, Run("awaiting", publisher=p, more=self.CHECK) as run:
+            first = self.replaced(run, p)
+            run.agent.kill()
+            run.agent.start()
+            self.assertEqual(self.incident(run)["stage"], "awaiting revocation")
+            run.ca.revoke(first, "keyCompromise")
+            wait_until("it is seen", lambda: self.incident(run)["closed_at"], 20)
+            self.assertIn("is published as revoked", self.incident(run)["story"][-1]["text"])
+            self.assertIn("confirmed", run.agent.ctl("deny", "list").stdout)
+
+    def test_until_a_person_closes_it(self):
+        with Publisher() as p, Run("awaiting-closed", publisher=p, more=self.CHECK) as run:
+            first = self.replaced(run, p)
+            self.assertExit(run.agent.ctl("close", "1", "--why", "the CA is slow"), 0)
+            self.assertTrue(self.incident(run)["closed_at"])
+            again = run.ca.issue(run.names, key=first.key)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *again.files()), 1, "KEY_DENIED")
+            run.agent.ctl("notice", "shop", "--case", "l", "--yes", "--no-wait")
+            self.assertExit(run.agent.ctl("close", "2", "--why", "x"), 1, "is not replaced yet")
 
 
 class After(Case):
