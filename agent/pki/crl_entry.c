@@ -107,6 +107,23 @@ static inline uint64_t hash(const uint8_t *end, size_t len)
 	return w * 0x9e3779b97f4a7c15U;
 }
 
+static inline bool is_set(const struct crl_lookup *l, uint64_t h)
+{
+	return l->filter[h / 64] >> h % 64 & 1;
+}
+
+/* Two bits of the filter (Bloom): one entry in some thousands that nobody asks for goes further. */
+static inline bool may_be_wanted(const struct crl_lookup *l, const uint8_t *serial, size_t len)
+{
+	uint64_t h = hash(serial + len, len);
+	return is_set(l, h >> l->shift) && is_set(l, h << 22 >> l->shift);
+}
+
+static void set(struct crl_lookup *l, uint64_t h)
+{
+	l->filter[h / 64] |= (uint64_t)1 << h % 64;
+}
+
 int crl_lookup_add(struct crl_lookup *l, const struct crl_want *want)
 {
 	if (l->n >= CRL_WANT_MAX)
@@ -134,8 +151,9 @@ void crl_lookup_ready(struct crl_lookup *l)
 	l->filter = xcalloc((size_t)1 << (bits - 6), sizeof *l->filter);
 	l->sorted = xcalloc(l->n, sizeof *l->sorted);
 	for (size_t i = 0; i < l->n; i++) {
-		uint64_t h = hash(l->v[i].serial.b + l->v[i].serial.len, l->v[i].serial.len) >> l->shift;
-		l->filter[h / 64] |= (uint64_t)1 << h % 64;
+		uint64_t h = hash(l->v[i].serial.b + l->v[i].serial.len, l->v[i].serial.len);
+		set(l, h >> l->shift);
+		set(l, h << 22 >> l->shift);
 		l->sorted[i] = (uint32_t)i;
 	}
 	qsort_r(l->sorted, l->n, sizeof *l->sorted, compare, l);
@@ -147,12 +165,6 @@ void crl_lookup_done(struct crl_lookup *l)
 	free(l->sorted);
 	free(l->filter);
 	*l = (struct crl_lookup){0};
-}
-
-static inline bool may_be_wanted(const struct crl_lookup *l, const uint8_t *serial, size_t len)
-{
-	uint64_t h = hash(serial + len, len) >> l->shift;
-	return l->filter[h / 64] >> h % 64 & 1;
 }
 
 /* The first in sorted order with this serial; n: none. */

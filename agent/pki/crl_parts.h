@@ -36,8 +36,7 @@ struct crl_lookup {
 	struct crl_wanted *v;
 	uint32_t *sorted; /* indexes into v */
 	size_t n, cap;
-	uint64_t *
-		filter; /* a bit for each value of hash(serial) that is wanted: one entry in 64 or fewer goes further */
+	uint64_t *filter; /* two bits for each serial that is wanted */
 	unsigned int shift;
 };
 
