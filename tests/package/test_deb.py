@@ -7,9 +7,14 @@ import subprocess
 import sys
 
 from machine import Machine, Report, build, need
-from story import LIVE, Story
+from story import LIVE, NAME, Story
 
 EXPOSURE = "30"  # of systemd-analyze security, in tenths
+ADOPTED = """server {{
+    listen 127.0.0.1:10443 ssl; server_name {name};
+    ssl_certificate {folder}/site.pem; ssl_certificate_key {folder}/site.key;
+}}
+"""
 QUICK = """[Service]
 WatchdogSec=2
 """
@@ -106,6 +111,26 @@ def distribution(source, machine, report):
     machine.run("rm", "/etc/nginx/conf.d/autopkgtest.conf")
 
 
+def adopted(story, machine, report):
+    """A server that has been running with its own files is taken over, renewed and given back, from inside the unit's sandbox."""
+    pair = story.authority.issue(["adopt." + NAME])
+    folder = story.tree / "etc/ssl/adopt"
+    folder.mkdir()
+    (folder / "site.pem").write_text(pair.fullchain)
+    (folder / "site.key").write_text(pair.key)
+    (folder / "site.key").chmod(0o600)
+    (story.tree / "etc/nginx/conf.d/adopt.conf").write_text(
+        ADOPTED.format(name="adopt." + NAME, folder="/etc/ssl/adopt"))
+    report.works("nginx with files of its own", "systemctl", "restart", "nginx")
+    report.prints("discover", "/etc/ssl/adopt/site.pem", "certswapctl", "discover")
+    report.works("adopt", "certswapctl", "adopt")
+    report.prints("its path is a link into live", "/var/lib/certswap/certificates/", "readlink", "/etc/ssl/adopt/site.pem")
+    report.works("release", "sh", "-c", "certswapctl release $(basename /etc/certswap/certificates.d/*adopt*.conf .conf)")
+    report.works("its path is a file again", "sh", "-c", "test -f /etc/ssl/adopt/site.pem && ! test -L /etc/ssl/adopt/site.pem")
+    machine.run("rm", "/etc/nginx/conf.d/adopt.conf")
+    report.works("nginx without it", "systemctl", "reload", "nginx")
+
+
 def purge(machine, report):
     """A key that a configuration names is left, and it is said; where none does, nothing is left."""
     status, output = machine.run("dpkg", "-P", "certswap")
@@ -145,6 +170,7 @@ def main():
         upgrade(machine, report)
         upgrade_in_swap(story, machine, report)
         distribution(source, machine, report)
+        adopted(story, machine, report)
         purge(machine, report)
     report.be("a second build gives the same bytes", same)
     shutil.rmtree(tree)
