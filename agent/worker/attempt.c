@@ -148,7 +148,8 @@ static bool end_shown(struct attempt *a)
 {
 	char other[48];
 	bool expected = digest_equal(&a->outcome.sha256, &a->place->expect);
-	if (expected && staples_for_another(a, other, sizeof other))
+	a->outcome.hopeless = expected && staples_for_another(a, other, sizeof other);
+	if (a->outcome.hopeless)
 		return end(
 			a, OUTCOME_TLS_FAILED,
 			"it shows the expected certificate with a stapled OCSP response for another one (serial %s): "

@@ -85,6 +85,8 @@ int64_t verdict_add(struct verdict *v, const struct outcome *o)
 	if (o->kind != OUTCOME_SHOWN) {
 		v->failed = *o;
 		v->failures_in_row++;
+		if (o->hopeless)
+			return finish(v);
 		if (one_look && (o->kind != OUTCOME_DROPPED || v->retries++ >= DROPPED_RETRIES))
 			return finish(v);
 		return wait_more(v, o->ended_us);
@@ -115,7 +117,7 @@ static enum probe_result failure_result(enum outcome_kind kind)
 
 static bool failure_tells(const struct verdict *v)
 {
-	return !v->handshakes || v->failures_in_row >= FAILURES_TELL ||
+	return !v->handshakes || v->failures_in_row >= FAILURES_TELL || (v->failures_in_row && v->failed.hopeless) ||
 	       (v->failures_in_row && v->failed.kind == OUTCOME_NO_ANSWER);
 }
 

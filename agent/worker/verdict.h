@@ -21,6 +21,7 @@ struct outcome {
 	char serial[48];            /* lower-case hex without leading zeros, cut */
 	int64_t began_us, ended_us; /* CLOCK_MONOTONIC */
 	char text[256];             /* why it failed, for people */
+	bool hopeless;              /* looking again changes nothing, and each visitor meets it */
 };
 
 struct verdict {

@@ -9,13 +9,17 @@
 static const struct digest wanted = {{1}}, other = {{2}};
 
 /* Handshakes of 1 ms, one after the other as the verdict asks; 'n' the wanted one, 'o' another, 'r' refused, 'd'
- * dropped. Returns how many it took; the text's length where it never came to an end. */
+ * dropped, 'h' hopeless. Returns how many it took; the text's length where it never came to an end. */
 static size_t feed(struct verdict *v, const char *script, int64_t start)
 {
 	int64_t at = start;
 	for (size_t i = 0; script[i]; i++) {
 		struct outcome o = {.began_us = at, .ended_us = at + MS};
-		o.kind = script[i] == 'r' ? OUTCOME_REFUSED : script[i] == 'd' ? OUTCOME_DROPPED : OUTCOME_SHOWN;
+		o.hopeless = script[i] == 'h';
+		o.kind = o.hopeless         ? OUTCOME_TLS_FAILED
+			 : script[i] == 'r' ? OUTCOME_REFUSED
+			 : script[i] == 'd' ? OUTCOME_DROPPED
+					    : OUTCOME_SHOWN;
 		o.sha256 = script[i] == 'n' ? wanted : other;
 		int64_t next = verdict_add(v, &o);
 		cr_assert((next < 0) == v->done);
@@ -94,6 +98,14 @@ Test(worker_verdict, failures)
 	cr_assert(result(&v) == PROBE_NOT_ALONE, "time ran out before it was certain");
 	verdict_begin(&v, &wanted, 0, 1);
 	cr_assert(result(&v) == PROBE_NO_ANSWER);
+}
+
+Test(worker_verdict, what_is_hopeless_is_not_looked_at_again)
+{
+	struct verdict v;
+	verdict_begin(&v, &wanted, 0, 1);
+	cr_assert(feed(&v, "oohnnnn", 1) == 3);
+	cr_assert(result(&v) == PROBE_TLS_FAILED);
 }
 
 Test(worker_verdict, one_look)
