@@ -25,6 +25,7 @@ struct last_swap {
 /* Called once when a swap of this certificate has ended, or waits for a server that is down (TXN_AWAITING). */
 typedef void (*swap_done_cb)(struct certificate *certificate, enum txn_state state, const char *reason, void *data);
 
+struct standing;
 struct certificate {
 	struct site *site;
 	const struct certificate_settings *settings;
@@ -43,6 +44,7 @@ struct certificate {
 	struct served *served;
 	size_t nserved;
 	struct last_swap last_swap;
+	struct standing *standing;       /* what its CA says: site/revocation.h; NULL: nothing is looked at yet */
 	struct transaction *transaction; /* under way, or NULL */
 	unsigned int proving;            /* pairs of it that are being proved, for a swap */
 	bool swapping;                   /* the transaction is at work (not AWAITING, not STUCK) */

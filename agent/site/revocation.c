@@ -109,6 +109,7 @@ static void ask_at(struct watch_over *w, enum fetch_kind kind, struct certificat
 	if (anew)
 		source_recall(s, b);
 	source_add(s, b);
+	b->at[kind] = s;
 }
 
 static void attach_chain(struct watch_over *w, struct standing *st, struct standing_chain *chain, bool live)
@@ -178,8 +179,10 @@ static void look_at_client(struct standing *st)
 
 static void attach_all(struct watch_over *w)
 {
-	for (size_t i = 0; i < w->nsubjects; i++)
+	for (size_t i = 0; i < w->nsubjects; i++) {
 		w->all_subjects[i]->wanted = false;
+		memset(w->all_subjects[i]->at, 0, sizeof w->all_subjects[i]->at);
+	}
 	for (size_t i = 0; i < w->n; i++)
 		w->v[i]->n = 0;
 	for (size_t i = 0; i < w->nstandings; i++) {
@@ -485,8 +488,10 @@ struct watch_over *revocation_start(struct site *site)
 		(void)record_sweep(w->folder, NULL);
 	w->nstandings = site->ncertificates;
 	w->standings = xcalloc(w->nstandings, sizeof *w->standings);
-	for (size_t i = 0; i < w->nstandings; i++)
+	for (size_t i = 0; i < w->nstandings; i++) {
 		w->standings[i].certificate = site->certificates[i];
+		site->certificates[i]->standing = &w->standings[i];
+	}
 	revocation_refresh(w);
 	return w;
 }
@@ -506,6 +511,7 @@ void revocation_close(struct watch_over *w)
 		subject_free(w->all_subjects[i]);
 	}
 	for (size_t i = 0; i < w->nstandings; i++) {
+		w->standings[i].certificate->standing = NULL;
 		words_done(&w->standings[i].warnings);
 		meta_done(&w->standings[i].live.meta);
 		meta_done(&w->standings[i].standby.meta);

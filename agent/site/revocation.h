@@ -62,6 +62,5 @@ const struct standing *revocation_standing(const struct certificate *c);        
 json_t *revocation_json(const struct certificate *c);
 json_t *revocation_issuers_json(const struct certificate *c);
 /* How long each source of this subject takes, for revocation_bound. */
-void revocation_intervals(const struct watch_over *w, const struct subject *subject,
-			  int64_t ret_ms[REVOCATION_SOURCES]);
+void revocation_intervals(const struct subject *subject, int64_t ret_ms[REVOCATION_SOURCES]);
 #endif

@@ -9,28 +9,14 @@
 
 const struct standing *revocation_standing(const struct certificate *c)
 {
-	const struct watch_over *w = c->site->revocation;
-	for (size_t i = 0; w && i < w->nstandings; i++)
-		if (w->standings[i].certificate == c)
-			return w->standings[i].live.n ? &w->standings[i] : NULL;
-	return NULL;
+	return c->standing && c->standing->live.n ? c->standing : NULL;
 }
 
-/* The sources of a subject: those that hold it. */
-static bool holds(const struct source *s, const struct subject *b)
+void revocation_intervals(const struct subject *b, int64_t ret_ms[REVOCATION_SOURCES])
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i] == b)
-			return true;
-	return false;
-}
-
-void revocation_intervals(const struct watch_over *w, const struct subject *b, int64_t ret_ms[REVOCATION_SOURCES])
-{
-	for (size_t i = 0; i < w->n; i++)
-		if (w->v[i]->kind != FETCH_ARI && holds(w->v[i], b))
-			ret_ms[w->v[i]->kind == FETCH_CRL ? REVOCATION_CRL : REVOCATION_OCSP] =
-				source_interval(w->v[i]) * 11 / 10;
+	static const enum fetch_kind kinds[] = {[REVOCATION_CRL] = FETCH_CRL, [REVOCATION_OCSP] = FETCH_OCSP};
+	for (enum revocation_source s = 0; s < REVOCATION_SOURCES; s++)
+		ret_ms[s] = b->at[kinds[s]] ? source_interval(b->at[kinds[s]]) * 11 / 10 : 0;
 }
 
 /* "24h15m", as CONTRACT writes it; the caller frees. */
@@ -49,7 +35,7 @@ static char *duration(int64_t seconds)
 static void add_bound(json_t *o, const struct certificate *c, const struct subject *b)
 {
 	int64_t every[REVOCATION_SOURCES] = {0};
-	revocation_intervals(c->site->revocation, b, every);
+	revocation_intervals(b, every);
 	int64_t bound = revocation_bound(b->answers, c->live.publicly_trusted, every, clock_wall());
 	if (bound < 0)
 		return;
@@ -80,17 +66,16 @@ static json_t *verdict_json(const struct subject *b)
 	return o;
 }
 
-static json_t *sources_json(const struct certificate *c, const struct subject *b)
+static json_t *sources_json(const struct subject *b)
 {
-	const struct watch_over *w = c->site->revocation;
 	json_t *list = json_array();
-	for (size_t i = 0; i < w->n; i++) {
-		if (!holds(w->v[i], b))
+	for (enum fetch_kind kind = 0; kind < FETCH_KINDS; kind++) {
+		if (!b->at[kind])
 			continue;
-		json_t *o = source_json(w->v[i]);
-		const char *said = w->v[i]->kind == FETCH_ARI
-					   ? NULL
-					   : b->said[w->v[i]->kind == FETCH_CRL ? REVOCATION_CRL : REVOCATION_OCSP];
+		json_t *o = source_json(b->at[kind]);
+		const char *said = kind == FETCH_CRL    ? b->said[REVOCATION_CRL]
+				   : kind == FETCH_OCSP ? b->said[REVOCATION_OCSP]
+							: NULL;
 		if (said)
 			json_object_set_new(o, "problem", json_string(said));
 		json_array_append_new(list, o);
@@ -115,7 +100,7 @@ json_t *revocation_json(const struct certificate *c)
 	add_bound(o, c, b);
 	json_object_set_new(o, "short_lived", json_boolean(short_lived));
 	json_object_set_new(o, "blind", json_boolean(st->blind_told));
-	json_object_set_new(o, "sources", sources_json(c, b));
+	json_object_set_new(o, "sources", sources_json(b));
 	if (st->acme && *st->acme)
 		json_object_set_new(
 			o, "acme_client",

@@ -15,13 +15,13 @@
 struct subject {
 	struct source_cert cert;
 	struct revocation_answer answers[REVOCATION_SOURCES];
-	const char *problem[REVOCATION_SOURCES]; /* why there is no answer: the source's words, or ""; not owned */
-	char *said[REVOCATION_SOURCES];          /* the responder's own words about this one */
-	struct renewal_window plan, window;      /* ARI: the last ordinary one; the last one */
-	char *plan_url, *url;                    /* explanationURL of each; NULL: none */
-	bool early;                              /* the window is no ordinary one */
-	bool wanted;                             /* something here uses it (mark and sweep) */
-	unsigned int busy;                       /* jobs that will come back to it */
+	char *said[REVOCATION_SOURCES];     /* the responder's own words about this one */
+	struct renewal_window plan, window; /* ARI: the last ordinary one; the last one */
+	char *plan_url, *url;               /* explanationURL of each; NULL: none */
+	bool early;                         /* the window is no ordinary one */
+	bool wanted;                        /* something here uses it (mark and sweep) */
+	unsigned int busy;                  /* jobs that will come back to it */
+	struct source *at[FETCH_KINDS];     /* who is asked about it; NULL: nobody */
 };
 void subject_free(struct subject *s);
 

@@ -2,6 +2,7 @@
 misbehaves costs nothing but itself."""
 import json
 import signal
+import types
 
 from case import Case, main
 from harness import Run
@@ -211,6 +212,26 @@ class Revocation(Case):
             self.assertTrue(run.serves(first))
             self.assertEqual(run.agent.status()["standby"]["sha256"], standby.sha256)
             self.assertEqual(self.denied_keys(run), 0)
+
+
+    def test_proxy(self):
+        """A host without a way out of its own: the name need not even be known here."""
+        with Publisher() as p, Run("proxy", publisher=types.SimpleNamespace(url="http://crl.invalid"), servers=("nginx",),
+                                   options=f'fetch_proxy = "{p.url}";', more=CHECK) as run:
+            p.publish_crls(run.ca)
+            for path in ("/leaf.crl", "/ca.crl"):
+                p.paths["http://crl.invalid" + path] = p.paths.pop(path)
+            self.prepared(run, standby=False)
+            self.wait_status(run, "good")
+
+    def test_forbidden_address(self):
+        """fetch_deny is held at the connection itself."""
+        with Publisher() as p, Run("deny", publisher=p, servers=("nginx",), options='fetch_deny = [ "127.0.0.0/8" ];',
+                                   more=CHECK) as run:
+            p.publish_crls(run.ca)
+            self.prepared(run, standby=False)
+            self.wait_problem(run, "crl", "fetch_deny")
+            self.assertEqual(p.seen, [])
 
 
 if __name__ == "__main__":
