@@ -8,5 +8,7 @@
 
 void adopt_configured(struct site *site);       /* a configuration that was read again is in place */
 bool adopt_is_at_work(const struct site *site); /* the configuration must not change now */
-void adopt_close(struct site *site);            /* what is under way can be run again, or released */
+/* At a start: says which were cut off; none goes on by itself. */
+void adopt_warn(const struct site *site);
+void adopt_close(struct site *site); /* what is under way can be run again, or released */
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "site/adopt.h"
 #include "site/life.h"
@@ -63,6 +64,24 @@ void adopt_close(struct site *site)
 	struct request *r = a->request;
 	adoption_free(a);
 	request_free(r);
+}
+
+void adopt_warn(const struct site *site)
+{
+	struct words names = {0};
+	AUTO_CLOSE int all = files_open_folder(site->folders.state, "originals", 0, NULL);
+	if (all < 0 || files_list(all, false, &names, NULL) < 0)
+		return;
+	for (size_t i = 0; i < names.n; i++) {
+		json_t *record = NULL;
+		if (adopt_load(site, names.v[i], &record, NULL) == 0 &&
+		    json_is_false(json_object_get(record, "taken")) && !site->adoption)
+			log_warning("adopt-unfinished",
+				    "%s: adopt was not ended: run certswapctl adopt again, or certswapctl release %s",
+				    names.v[i], names.v[i]);
+		json_decref(record);
+	}
+	words_done(&names);
 }
 
 bool adopt_is_at_work(const struct site *site)

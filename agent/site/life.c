@@ -239,6 +239,7 @@ void site_resume(struct site *site)
 		aftermath_resume(site->certificates[i]);
 	site->revocation = revocation_start(site);
 	consumers_open(site);
+	adopt_warn(site);
 	review_all(site);
 	site->metrics = metrics_open(site);
 }

@@ -91,6 +91,7 @@ class Killed(Case):
             left = [str(p) for p in site.tls.iterdir() if p.name not in (site.certificate.name, site.key.name)]
             self.assertEqual(left, [])
             self.assertGreater(died, 5)
+            self.assertIn("adopt-unfinished: shop.example.test", run.agent.log())
             print(f"{died} kills at {len(ways['adopt'])} + {len(ways['release'])} points")
 
 
