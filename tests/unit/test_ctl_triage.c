@@ -61,8 +61,8 @@ Test(ctl_triage, spellings)
 		"Serial Number=a1b2c3d4e5f60718293a (mis-issued)",
 		"2026-02-29 a1b2c3d4e5f60718293a",
 		"2026-02-29 10:00:00 a1b2c3d4e5f60718293a bad",
-		"\xef\xbb\xbf"
-		"a1b2c3d4e5f60718293a\r\n",
+		("\xef\xbb\xbf"
+		 "a1b2c3d4e5f60718293a\r\n"),
 		"763598635343510481938746",
 		"dec:763598635343510481938746\n",
 		"serial,name\n763598635343510481938746,x",
