@@ -276,6 +276,7 @@ class Notices(Case):
         with IncidentRun("notice-thousand") as run:
             run.agent.start()
             first = run.begin()
+            run.wait_told()
             run.agent.kill()
             for n in range(1000):
                 self.file(run, f"{n:04}.json", sha256=first.sha256 if n % 2 else f"{n:064x}", case="l", reference=f"mail {n}",
