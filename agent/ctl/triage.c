@@ -295,11 +295,9 @@ static int open_incident(struct ctl *ctl, const struct args *a, const struct own
 	json_t *answer = NULL, *request = json_pack("{ss, ss, sb}", "command", "notice", "fingerprint",
 						    digest_text(&o->meta.sha256, hex), "wait", 0);
 	int status = notice_add_terms(ctl, a, request);
-	if (status != CTL_DONE) {
-		json_decref(request);
-		return status;
-	}
-	status = client_ask(ctl, a, request, NULL, 0, &answer);
+	if (status == CTL_DONE)
+		status = client_ask(ctl, a, request, NULL, 0, &answer);
+	json_decref(request);
 	if (answer && !args_has(a, OPTION_JSON))
 		status = client_print_answer(ctl, a, answer);
 	else if (answer)

@@ -30,6 +30,8 @@ from webserver import Apache, Nginx
 
 BUILD = pathlib.Path(__file__).resolve().parents[2] / "build"
 PROGRAMS = pathlib.Path(os.environ.get("CERTSWAP_PROGRAMS", BUILD / "demo/agent"))
+SHIPPED = pathlib.Path(os.environ.get("CERTSWAP_SHIPPED", PROGRAMS))  # without sanitizers, which do not go with libfaketime
+FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 FOLDER = pathlib.Path(os.environ.get("CERTSWAP_E2E_FOLDER", BUILD / "run"))
 SOCKET_PATH_MAX = 107  # sun_path of unix(7) without its NUL
 
@@ -58,6 +60,15 @@ class Agent:
         self.starts = 0
         self.environment = {}  # more for certswapd
         self._notify = None
+
+    def set_clock(self, **variables):
+        """From the next start on its wall clock is libfaketime's (faketime(1)); the monotonic clock stays true."""
+        self.programs = SHIPPED
+        self.environment = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+                            **variables}
+
+    def true_clock(self):
+        self.programs, self.environment = None, {}
 
     def log_file(self):
         return self.run.folder / "certswapd.log"

@@ -2,12 +2,9 @@
 wall clock of the agent's own (libfaketime) where a test moves it."""
 import json
 import os
-import pathlib
 
 from harness import Run
 from processes import wait_until
-
-FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 ALERT = """#!/bin/sh
 # alert OUT FAIL: fails as long as FAIL exists
@@ -52,9 +49,7 @@ class IncidentRun(Run):
         if self._clock:
             self.clock = self.folder / "clock"
             self.move("+0")
-            self.agent.environment = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                                      "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                                      "DONT_FAKE_MONOTONIC": "1"}
+            self.agent.set_clock(FAKETIME_TIMESTAMP_FILE=str(self.clock), FAKETIME_NO_CACHE="1")
         return self
 
     def write_config(self, more=""):
