@@ -21,8 +21,6 @@
 #define MARK         "CERTSWAP_OUTSIDE=1" /* hooks/common.sh: no further way out is needed */
 #define REQUEST_MS   5000                 /* a connection that asks nothing is dropped */
 
-extern char **environ;
-
 /* ---- inside the sandbox ---- */
 
 static int connect_to(const char *path)

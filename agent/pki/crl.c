@@ -507,7 +507,7 @@ enum crl_state crl_scan_finish(struct crl_scan *s, struct crl_list *ret, struct 
 	if (s->form == CRL_FORM_TEXT)
 		crl_refuse(s, CRL_MALFORMED, "it is neither DER nor PEM of a certificate revocation list");
 	if (s->list.state == CRL_SOUND && (s->step != STEP_END || s->at != s->whole_end))
-		crl_refuse(s, CRL_TRUNCATED, "it is cut off at byte %llu", (unsigned long long)(s->at + s->ncarry));
+		crl_refuse(s, CRL_TRUNCATED, "it is cut off at byte %llu", (unsigned long long)s->at + s->ncarry);
 	if (s->list.state == CRL_SOUND && crl_check_signature(s) == 0)
 		check_times(s);
 	if (ret)

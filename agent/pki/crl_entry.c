@@ -314,7 +314,7 @@ int64_t crl_entries(struct crl_scan *s, const uint8_t *p, size_t n)
 			int r = p[0] == TAG_SEQUENCE ? crl_header(p, (size_t)(end - p), &header, &len) : -1;
 			if (r < 0)
 				return crl_refuse(s, CRL_MALFORMED, "entry %llu is no entry",
-						  (unsigned long long)(s->list.entries + count + 1));
+						  (unsigned long long)s->list.entries + count + 1);
 			if (len > CRL_ENTRY_MAX)
 				return crl_refuse(s, CRL_TOO_LARGE, "an entry is larger than %d bytes", CRL_ENTRY_MAX);
 			if (r == 0 || header + len > (size_t)(end - p))

@@ -100,7 +100,8 @@ static void on_rotated(enum server_answer answer, const char *output, void *data
 					    .certificate = a->certificate->settings->name,
 					    .incident = a->incident,
 					    .text = text,
-					    .what_to_do = "write new random bytes into these files and reload"};
+					    .what_to_do = "write new random bytes into these files and reload",
+					    .state = server_name(server)};
 		tell(a, "tickets-failed", "%s", text);
 		alert_send(a->certificate->site, &alert);
 	} else {
@@ -124,7 +125,8 @@ static void on_listed(enum server_answer answer, const char *output, void *data)
 					    .incident = a->incident,
 					    .text = text,
 					    .what_to_do = "after a key compromise write new random bytes into them and "
-							  "reload; rotate_tickets = true does it"};
+							  "reload; rotate_tickets = true does it",
+					    .state = server};
 		tell(a, "tickets", "%s", text);
 		alert_send(a->certificate->site, &alert);
 	} else if (answer != SERVER_DONE && answer != SERVER_NO_HOOK) {
