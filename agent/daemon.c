@@ -17,7 +17,7 @@
 #include "base/memory.h"
 #include "base/service.h"
 #include "loop/child.h"
-#include "site/life.h"
+#include "control/life.h"
 
 #define EXIT_USAGE 2
 

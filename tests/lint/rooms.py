@@ -9,7 +9,7 @@ from sources import PROJECT, files, finish, text
 OUTSIDE = {
     r"uv\.h": {"loop"},
     r"libconfig\.h": {"settings"},
-    r"jansson\.h": {"swap", "site", "ctl", "worker"},
+    r"jansson\.h": {"swap", "site", "control", "ctl", "worker"},
     r"seccomp\.h|linux/(seccomp|landlock)\.h": {"worker"},
     r"openssl/(evp|sha|crypto)\.h": {"base", "pki", "worker"},
     r"openssl/.*": {"pki", "worker"},

@@ -1,4 +1,4 @@
-#include "site/adopt.h"
+#include "control/adopt.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,9 +6,9 @@
 
 #include "base/files.h"
 #include "base/memory.h"
-#include "site/adopt_parts.h"
+#include "control/adopt_parts.h"
 #include "site/audit.h"
-#include "site/commands.h"
+#include "control/commands.h"
 #include "site/intake.h"
 
 #define OTHER_MS 100

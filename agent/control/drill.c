@@ -1,4 +1,4 @@
-#include "site/drill.h"
+#include "control/drill.h"
 
 #include <stdlib.h>
 #include <string.h>

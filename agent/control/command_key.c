@@ -1,4 +1,4 @@
-#include "site/commands.h"
+#include "control/commands.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/certificate.h"
-#include "site/letter.h"
+#include "control/letter.h"
 #include "site/pending.h"
 #include "swap/hours.h"
 #include "swap/record.h"

@@ -1,4 +1,4 @@
-#include "site/life.h"
+#include "control/life.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,13 +14,13 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "loop/control.h"
-#include "site/adopt.h"
+#include "control/adopt.h"
 #include "site/aftermath.h"
 #include "site/alert.h"
 #include "site/audit.h"
 #include "site/candidate.h"
 #include "site/certificate.h"
-#include "site/command.h"
+#include "control/command.h"
 #include "site/consumer.h"
 #include "site/dropbox.h"
 #include "site/ladder.h"

@@ -1,4 +1,4 @@
-#include "site/command.h"
+#include "control/command.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "site/commands.h"
+#include "control/commands.h"
 
 static command_reload_fn reload_fn;
 

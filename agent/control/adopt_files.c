@@ -1,4 +1,4 @@
-#include "site/adopt_files.h"
+#include "control/adopt_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 #include "base/files.h"
 #include "base/memory.h"
-#include "site/adopt_disk.h"
+#include "control/adopt_disk.h"
 #include "swap/record.h"
 
 #define ATTRIBUTES_MAX 4096

@@ -6,8 +6,8 @@
 
 #include "base/files.h"
 #include "base/memory.h"
-#include "site/adopt_disk.h"
-#include "site/adopt_files.h"
+#include "control/adopt_disk.h"
+#include "control/adopt_files.h"
 
 /* A file of a web server's configuration, as it was read. */
 struct opened {

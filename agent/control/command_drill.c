@@ -1,8 +1,8 @@
-#include "site/commands.h"
+#include "control/commands.h"
 
 #include "base/memory.h"
 #include "site/certificate.h"
-#include "site/drill.h"
+#include "control/drill.h"
 
 static void on_step(const char *what, void *data)
 {

@@ -1,4 +1,4 @@
-#include "site/adopt_parts.h"
+#include "control/adopt_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "site/adopt.h"
-#include "site/life.h"
+#include "control/adopt.h"
+#include "control/life.h"
 #include "swap/journal.h"
 
 #define LOOK_AGAIN_MS 200

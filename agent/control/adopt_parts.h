@@ -2,9 +2,9 @@
 #ifndef SITE_ADOPT_PARTS_H
 #define SITE_ADOPT_PARTS_H
 #include "base/text.h"
-#include "site/adopt_files.h"
+#include "control/adopt_files.h"
 #include "site/places.h"
-#include "site/request.h"
+#include "control/request.h"
 
 struct adoption;
 typedef void (*adopt_step)(struct adoption *a);

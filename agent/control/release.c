@@ -8,9 +8,9 @@
 
 #include "base/files.h"
 #include "base/memory.h"
-#include "site/adopt_parts.h"
+#include "control/adopt_parts.h"
 #include "site/audit.h"
-#include "site/commands.h"
+#include "control/commands.h"
 #include "site/prove.h"
 
 #define SOURCES_MAX  8

@@ -2,7 +2,7 @@
  * answers it, now or once its work has ended. All run in certswapd. */
 #ifndef SITE_COMMANDS_H
 #define SITE_COMMANDS_H
-#include "site/request.h"
+#include "control/request.h"
 
 void command_status(struct request *r);
 void command_incidents(struct request *r);

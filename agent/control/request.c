@@ -1,4 +1,4 @@
-#include "site/request.h"
+#include "control/request.h"
 
 #include <stdlib.h>
 #include <string.h>

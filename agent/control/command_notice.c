@@ -1,4 +1,4 @@
-#include "site/commands.h"
+#include "control/commands.h"
 
 #include <errno.h>
 #include <stdlib.h>

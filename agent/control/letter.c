@@ -1,4 +1,4 @@
-#include "site/letter.h"
+#include "control/letter.h"
 
 #include <stdlib.h>
 #include <string.h>
