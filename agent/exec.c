@@ -77,9 +77,9 @@ static bool parse_rehearsal(const char *name, const char *value, struct rehearsa
 {
 	int64_t number;
 	if (strcmp(name, "--candidate") == 0)
-		r->candidate = value;
+		words_add(&r->candidates, value);
 	else if (strcmp(name, "--live") == 0)
-		r->live = value;
+		words_add(&r->live, value);
 	else if (strcmp(name, "--private") == 0)
 		words_add(&r->folders, value);
 	else if (strcmp(name, "--logs") == 0)
@@ -105,7 +105,7 @@ static bool parse(int argc, char **argv, struct options *o)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--") == 0) {
 			o->argv = argv + i + 1;
-			return i + 1 < argc && (!o->rehearsal.candidate || o->rehearsal.live);
+			return i + 1 < argc && o->rehearsal.candidates.n == o->rehearsal.live.n;
 		} else if (strcmp(argv[i], "--new-session") == 0) {
 			o->new_session = true;
 		} else if (strcmp(argv[i], "--cwd") == 0 && i + 1 < argc) {
@@ -282,6 +282,8 @@ int main(int argc, char **argv)
 		int status = rehearse_run(&o.rehearsal);
 		words_done(&o.rehearsal.folders);
 		words_done(&o.rehearsal.logs);
+		words_done(&o.rehearsal.candidates);
+		words_done(&o.rehearsal.live);
 		fflush(stderr);
 		_exit(status); /* a sanitizer's report at exit needs threads, which this process gave up with its
 				  namespace */

@@ -143,11 +143,10 @@ static int arrange_files(const struct rehearsal *r)
 		return cant("to hide", "/run/systemd");
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		return cant("a private /proc", NULL);
-	if (!r->candidate)
-		return 0;
-	if (mount(r->candidate, r->live, NULL, MS_BIND, NULL) ||
-	    mount(NULL, r->live, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL))
-		return cant("the candidate in the place of", r->live);
+	for (size_t i = 0; i < r->candidates.n; i++)
+		if (mount(r->candidates.v[i], r->live.v[i], NULL, MS_BIND, NULL) ||
+		    mount(NULL, r->live.v[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL))
+			return cant("the candidate in the place of", r->live.v[i]);
 	return 0;
 }
 
@@ -375,8 +374,9 @@ int rehearse_run(const struct rehearsal *r)
 	char label[256] = "";
 	if (r->server && join_server(r, label, sizeof label))
 		return REHEARSE_CANT_TELL;
-	if (r->candidate && (access(r->candidate, F_OK) || access(r->live, F_OK)))
-		return cant("the server does not see the candidate", r->candidate);
+	for (size_t i = 0; i < r->candidates.n; i++)
+		if (access(r->candidates.v[i], F_OK) || access(r->live.v[i], F_OK))
+			return cant("the server does not see the candidate", r->candidates.v[i]);
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID))
 		return cant("namespaces of our own", NULL);
 	fflush(stderr);

@@ -15,7 +15,8 @@
 #define REHEARSE_CANT_TELL 75 /* no rights, an old kernel, or it started and never showed the pair */
 
 struct rehearsal {
-	const char *candidate, *live; /* folders; candidate NULL: with the pair that is live */
+	struct words candidates;      /* folders, each in the place of that of `live` with the same index; none: with */
+	struct words live;            /* the pairs that are live */
 	struct words folders;         /* to be copied privately, beside those that every system has */
 	struct words logs;            /* of these folders files over 64 KiB are left out */
 	const char *pidfile;          /* taken away in the copy: it names the running server */

@@ -12,7 +12,7 @@ struct act {
 	size_t asked;                  /* hooks whose answer is missing */
 	size_t done, refused;          /* answers so far */
 	void (*next)(struct act *act); /* when all hooks of this step have answered */
-	char *candidate, *live;        /* folders that a rehearsal is about; NULL otherwise */
+	char *candidate, *live;        /* folders that a rehearsal is about, a line each; NULL otherwise */
 	struct places_round *round;
 	bool hooks_done,
 		broken_before;  /* PREFLIGHT: who is asked beside the baseline has answered; a config test failed */

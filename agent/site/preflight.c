@@ -5,6 +5,9 @@
 #include "site/acts_parts.h"
 #include "site/parent.h"
 
+/* One variable of an environment holds no more (MAX_ARG_STRLEN of execve(2) is 128 KiB): about 1,500 certificates. */
+#define CANDIDATES_MAX 120000
+
 static void forget_candidate(struct act *act)
 {
 	free(act->candidate);
@@ -89,7 +92,6 @@ static bool has_no_rehearsal(const struct txn_server *s)
 
 static void after_rehearsal(struct act *act)
 {
-	forget_candidate(act);
 	act_ask(act, SERVER_CONFIGTEST, has_no_rehearsal, on_configtest, hooks_answered);
 }
 
@@ -109,20 +111,29 @@ static void on_rehearsal(struct act *act, size_t server, enum server_answer answ
 	}
 }
 
-/* Of a batch each pair was proved by itself; its members are not rehearsed one by one. */
+/* A batch is rehearsed as a whole: all of its pairs in their places at once. */
 static void rehearse(struct act *act)
 {
 	const struct journal *j = act->spec.journal;
-	const struct txn *txn = act_txn(act);
-	const struct journal_certificate *c = &j->certificates[0];
-	if (txn->ncertificates == 1 && c->old_number) {
-		char old[32], new[32];
-		const char *state = act->spec.site->settings->state_dir;
-		act->live =
-			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->old_number, old));
-		act->candidate =
-			xasprintf("%s/certificates/%s/%s", state, c->name, store_generation_path(c->new_number, new));
+	const char *state = act->spec.site->settings->state_dir;
+	struct text old = {0}, new = {0};
+	for (size_t i = 0; i < act_txn(act)->ncertificates; i++) {
+		const struct journal_certificate *c = &j->certificates[i];
+		const char *line = old.len ? "\n" : "";
+		char folder[32];
+		if (!c->old_number)
+			continue;
+		text_add(&old, "%s%s/certificates/%s/%s", line, state, c->name,
+			 store_generation_path(c->old_number, folder));
+		text_add(&new, "%s%s/certificates/%s/%s", line, state, c->name,
+			 store_generation_path(c->new_number, folder));
 	}
+	if (new.len > CANDIDATES_MAX) {
+		text_done(&old);
+		text_done(&new);
+	}
+	act->live = old.s;
+	act->candidate = new.s;
 	act_ask(act, SERVER_REHEARSE, act_runs, on_rehearsal, after_rehearsal);
 }
 

@@ -1,6 +1,7 @@
 """The swap on bad days: a server that is down, broken or dies."""
 import os
 import pathlib
+import unittest
 
 from case import Case, main
 from harness import Run
@@ -176,6 +177,25 @@ class Swap(Case):
             run.drop([pair.file(f"{name}.pem", pair.fullchain + pair.key) for name, pair in pairs.items()])
             for name, pair in pairs.items():
                 run.wait_served(pair, names=two[name])
+
+    @unittest.skipIf(os.geteuid(), "a rehearsal needs root")
+    def test_apache_would_die_of_one_of_a_batch(self):
+        """Sound for every client, but weaker than this Apache's configuration allows: it ends at the graceful restart. The
+        rehearsal of the whole batch sees it; the other one goes live without it."""
+        two = {"shop": ["shop.example.test"], "mail": ["mail.example.test"]}
+        with Run("batch-rehearsed", certificates=two, servers=("apache",)) as run:
+            config = pathlib.Path(run.by_kind["apache"].config)
+            config.write_text(config.read_text().replace("SSLEngine on", "SSLEngine on\nSSLCipherSuite DEFAULT:@SECLEVEL=3"))
+            run.agent.start()
+            run.begin()
+            identities = run.identities()
+            before = {name: run.agent.status(name)["last_swap"] for name in two}
+            good, weak = run.ca.issue(two["shop"]), run.ca.issue(two["mail"], key_type="rsa-2048")
+            run.drop([p.file(f"{n}.pem", p.fullchain + p.key) for n, p in (("shop", good), ("mail", weak))])
+            run.wait_served(good, names=two["shop"])
+            wait_until("mail's swap to end", lambda: run.agent.status("mail")["last_swap"] != before["mail"], 30, 0.05)
+            self.assertIn("in a rehearsal", run.agent.status("mail")["last_swap"]["reason"])
+            self.assertEqual(run.identities(), identities)
 
     def test_configuration_broken_before_a_batch(self):
         two = {"shop": ["shop.example.test"], "mail": ["mail.example.test"]}

@@ -45,7 +45,7 @@ until_alive() {
 }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-mkdir -p "$D/run" "$D/log" "$D/old" "$D/new" "$D/bad"
+mkdir -p "$D/run" "$D/log" "$D/old" "$D/new" "$D/bad" "$D/other"
 for pair in old new; do
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$D/$pair/privkey.pem" \
 		-out "$D/$pair/fullchain.pem" -days 30 -subj /CN=localhost 2>/dev/null
@@ -146,6 +146,16 @@ END
 		CERTSWAP_CANDIDATE=$D/bad
 		hook 1 rehearse
 		says "do not match"
+		# a batch: all in their places at once
+		CERTSWAP_CANDIDATE="$D/new
+$D/bad" CERTSWAP_LIVE="$D/other
+$D/live"
+		hook 1 rehearse
+		says "do not match"
+		CERTSWAP_CANDIDATE="$D/new
+$D/new"
+		hook 0 rehearse
+		CERTSWAP_CANDIDATE=$D/bad CERTSWAP_LIVE=$D/live
 		ln -sfn bad "$D/live" # with the pair in service it would not start either
 		hook 75 rehearse
 		ln -sfn old "$D/live"
