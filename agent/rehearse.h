@@ -15,16 +15,16 @@
 #define REHEARSE_CANT_TELL 75 /* no rights, an old kernel, or it started and never showed the pair */
 
 struct rehearsal {
-	struct words candidates;      /* folders, each in the place of that of `live` with the same index; none: with */
-	struct words live;            /* the pairs that are live */
-	struct words folders;         /* to be copied privately, beside those that every system has */
-	struct words logs;            /* of these folders files over 64 KiB are left out */
-	const char *pidfile;          /* taken away in the copy: it names the running server */
-	const char *error_log;        /* taken away in the copy, and shown where the server refuses */
-	const char *server_name;      /* SNI of the handshake; NULL: none */
-	struct digest expect;         /* SHA-256 of the leaf that it must show; zero: any */
-	pid_t server;                 /* the running one, whose view of the files is taken; 0: ours */
-	const char *worker;           /* path of certswap-worker */
+	struct words candidates; /* folders; none: with the pairs that are live */
+	struct words live;       /* folders: each candidate stands in the place of that with its index */
+	struct words folders;    /* to be copied privately, beside those that every system has */
+	struct words logs;       /* of these folders files over 64 KiB are left out */
+	const char *pidfile;     /* taken away in the copy: it names the running server */
+	const char *error_log;   /* taken away in the copy, and shown where the server refuses */
+	const char *server_name; /* SNI of the handshake; NULL: none */
+	struct digest expect;    /* SHA-256 of the leaf that it must show; zero: any */
+	pid_t server;            /* the running one, whose view of the files is taken; 0: ours */
+	const char *worker;      /* path of certswap-worker */
 	int64_t timeout_ms;
 	char **argv; /* the server, to stay in the foreground */
 };

@@ -99,14 +99,16 @@ const struct command command_table[] = {
 	 "What has this key and is no longer needed is then removed.", command_deny_confirm},
 	{"deny remove", "SPKI", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON), "Allows a key again; needs --why", NULL,
 	 command_deny_remove},
-	{"discover", "", 0, 0, OPTION_BIT(CHECK) | OPTION_BIT(TRUST) | OPTION_BIT(JSON),
+	{"discover", "", 0, 0,
+	 OPTION_BIT(CHECK) | OPTION_BIT(LOADS) | OPTION_BIT(EXCEPT) | OPTION_BIT(TRUST) | OPTION_BIT(JSON),
 	 "Finds which certificates the web servers of this host serve, and what is wrong with them",
 	 "Reads the configuration of each nginx and Apache that runs, or is installed, proves each pair as `check` "
 	 "does,\n"
 	 "and names what else on this host reads its files. It needs no agent and changes nothing. Run it as root: "
 	 "keys\n"
 	 "can't be looked at otherwise. With --check the exit status is 1 where a certificate that is served is "
-	 "revoked.",
+	 "revoked,\n"
+	 "with --loads where a pair would keep that server from starting, 3 where that can't be told.",
 	 command_discover},
 	{"log", "", 0, 0, OPTION_BIT(FOLLOW) | OPTION_BIT(VERIFY) | OPTION_BIT(JSON),
 	 "Prints the audit log, or checks its chain of hashes",

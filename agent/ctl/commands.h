@@ -26,6 +26,7 @@ int command_deny_add(struct ctl *ctl, const struct args *a);
 int command_deny_confirm(struct ctl *ctl, const struct args *a);
 int command_deny_remove(struct ctl *ctl, const struct args *a);
 int command_discover(struct ctl *ctl, const struct args *a);
+int command_discover_loads(struct ctl *ctl, const struct args *a); /* discover --loads */
 int command_triage(struct ctl *ctl, const struct args *a);
 int command_log(struct ctl *ctl, const struct args *a);
 int command_metrics(struct ctl *ctl, const struct args *a);

@@ -245,6 +245,13 @@ void discovery_make(struct ctl *ctl, const char *trust, struct discovery *ret)
 	discovery_find_readers(ctl, ret);
 }
 
+void discovery_read_one(pid_t pid, struct discovery *ret)
+{
+	*ret = (struct discovery){0};
+	servers_find_one(pid, &ret->servers);
+	collect(ret);
+}
+
 void discovery_done(struct discovery *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
@@ -296,6 +303,8 @@ int command_discover(struct ctl *ctl, const struct args *a)
 		if (status != CTL_DONE)
 			return status;
 	}
+	if (args_has(a, OPTION_LOADS))
+		return command_discover_loads(ctl, a);
 	discovery_make(ctl, args_value(a, OPTION_TRUST), &d);
 	int status = d.servers.n ? CTL_DONE : CTL_FAILED;
 	if (args_has(a, OPTION_CHECK) && look_ahead(ctl, args_value(a, OPTION_TRUST), &d) != CTL_DONE)

@@ -61,6 +61,8 @@ struct discovery {
 
 /* trust: PEM file of roots; NULL: the configured or the system's. */
 void discovery_make(struct ctl *ctl, const char *trust, struct discovery *ret);
+/* Only what the server with this parent process names; nothing is proved yet. */
+void discovery_read_one(pid_t pid, struct discovery *ret);
 void discovery_done(struct discovery *d);
 void discovered_add_wrong(struct discovered *d, enum wrong_code code, const struct finding *finding, const char *format,
 			  ...) __attribute__((format(printf, 4, 5)));

@@ -59,8 +59,12 @@ const struct option_spec option_specs[OPTIONS] = {
 			   true},
 	[OPTION_LANG] = {"lang", 0, "en|ja", "language of the mail: en (default) or ja", false},
 	[OPTION_LIVE] = {"live", 0, NULL, "also swap to a copy of the live pair, by the whole way", true},
+	[OPTION_LOADS] = {"loads", 0, "PID",
+			  "only prove what the server with this parent process loads, and say what it would refuse",
+			  false},
+	[OPTION_EXCEPT] = {"except", 0, "FOLDER", "with --loads: leave out the pairs in this folder", true},
 };
-_Static_assert(OPTIONS == OPTION_LIVE + 1, "a row for each option");
+_Static_assert(OPTIONS == OPTION_EXCEPT + 1, "a row for each option");
 _Static_assert(OPTIONS <= 64, "command.options has a bit for each");
 
 const uint64_t option_everywhere = OPTION_BIT(CONFIG) | OPTION_BIT(VERBOSE) | OPTION_BIT(HELP);

@@ -141,23 +141,40 @@ void servers_find(struct ctl *ctl, struct servers *ret)
 	read_all(ret);
 }
 
+static void server_done(struct server *v)
+{
+	free(v->name);
+	free(v->binary);
+	free(v->config);
+	free(v->pidfile);
+	free(v->prefix);
+	free(v->version);
+	words_done(&v->arguments);
+	words_done(&v->facts.defines);
+	words_done(&v->facts.environment);
+	words_done(&v->facts.modules);
+	words_done(&v->problems);
+	webconf_free(v->conf);
+}
+
+void servers_find_one(pid_t pid, struct servers *ret)
+{
+	*ret = (struct servers){0};
+	servers_find_running(ret);
+	for (size_t i = ret->n; i-- > 0;) {
+		if (ret->v[i].pid == pid)
+			continue;
+		server_done(&ret->v[i]);
+		ret->v[i] = ret->v[--ret->n];
+	}
+	name_all(ret);
+	read_all(ret);
+}
+
 void servers_done(struct servers *s)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		struct server *v = &s->v[i];
-		free(v->name);
-		free(v->binary);
-		free(v->config);
-		free(v->pidfile);
-		free(v->prefix);
-		free(v->version);
-		words_done(&v->arguments);
-		words_done(&v->facts.defines);
-		words_done(&v->facts.environment);
-		words_done(&v->facts.modules);
-		words_done(&v->problems);
-		webconf_free(v->conf);
-	}
+	for (size_t i = 0; i < s->n; i++)
+		server_done(&s->v[i]);
 	free(s->v);
 	*s = (struct servers){0};
 }

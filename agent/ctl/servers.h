@@ -27,6 +27,8 @@ struct servers {
 };
 /* Finds and reads them. ctl->settings may be NULL. */
 void servers_find(struct ctl *ctl, struct servers *ret);
+/* The one with this parent process, read; none where it is no nginx or Apache. */
+void servers_find_one(pid_t pid, struct servers *ret);
 void servers_done(struct servers *s);
 
 /* /proc: the parents of nginx and Apache that run now; adds to ret. */

@@ -6,6 +6,7 @@ import unittest
 from case import Case, main
 from harness import Run
 from processes import run as run_program, wait_until
+from webserver import APACHE_MODULES
 
 
 class Swap(Case):
@@ -195,6 +196,38 @@ class Swap(Case):
             run.wait_served(good, names=two["shop"])
             wait_until("mail's swap to end", lambda: run.agent.status("mail")["last_swap"] != before["mail"], 30, 0.05)
             self.assertIn("in a rehearsal", run.agent.status("mail")["last_swap"]["reason"])
+            self.assertEqual(run.identities(), identities)
+
+    def test_another_pair_that_apache_would_die_of(self):
+        """Without a rehearsal (a module that acts at start; no root) every pair that Apache loads is proved before a
+        graceful restart, certswap's own or not: somebody has put another key beside the certificate of an old site."""
+        with Run("stranger", servers=("apache",)) as run:
+            apache = run.by_kind["apache"]
+            config, folder = pathlib.Path(apache.config), run.folder / "old-site"
+            old, other = run.ca.issue(["old.example.test"]), run.ca.issue(["old.example.test"])
+            folder.mkdir()
+            (folder / "cert.pem").write_text(old.fullchain)
+            (folder / "key.pem").write_text(old.key)
+            site = f"""<VirtualHost 127.0.0.1:{apache.port}>
+                ServerName old.example.test
+                SSLEngine on
+                SSLCertificateFile {folder}/cert.pem
+                SSLCertificateKeyFile {folder}/key.pem
+            </VirtualHost>"""
+            config.write_text(f"LoadModule md_module {APACHE_MODULES}/mod_md.so\n" + config.read_text() + site)
+            run.agent.start()
+            first = run.begin()
+            identities = run.identities()
+            (folder / "key.pem").write_text(other.key)
+            pair = run.ca.issue(run.names)
+            done = run.agent.ctl("submit", "--name", "shop", "--timeout", "10s", *pair.files())
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(f"{config}:", run.agent.status()["last_swap"]["reason"])
+            self.assertIn(f"{folder}/cert.pem", run.agent.status()["last_swap"]["reason"])
+            self.assertTrue(run.serves(first))
+            (folder / "key.pem").write_text(old.key)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            self.assertTrue(run.serves(pair))
             self.assertEqual(run.identities(), identities)
 
     def test_configuration_broken_before_a_batch(self):
