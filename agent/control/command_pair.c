@@ -9,6 +9,7 @@
 #include "site/certificate.h"
 #include "site/intake.h"
 #include "site/pair.h"
+#include "site/standby.h"
 #include "swap/store.h"
 #include "wire/finding.h"
 
@@ -97,6 +98,7 @@ static void drop_standby(struct request *r, struct certificate *c)
 	certificate_refresh(c);
 	audit_write(r->site->audit, "standby-dropped", c->settings->name, NULL, "dropped by a person");
 	request_finish(r, 0, "the standby pair is dropped", NULL);
+	standby_changed(c);
 }
 
 void command_standby(struct request *r)

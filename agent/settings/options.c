@@ -129,7 +129,7 @@ const struct option option_table[] = {
 	{CERTIFICATE(on_notice), ONE_OF("on_notice", event_names, "swap"),
 	 .help = "What follows a notice of revocation: swap at once, or wait for a person (confirm)."},
 	{CERTIFICATE(on_revoked), ONE_OF("on_revoked", event_names, "swap"),
-	 .help = "The same, where the certificate was found revoked."},
+	 .help = "The same, where the certificate was found revoked: confirm waits for a person, whatever confirm_by says."},
 	{CERTIFICATE(confirm_by_ms), .key = "confirm_by", .type = OPTION_DEADLINE, .value = "6h", .min = 0, .max = 30 * DAY,
 	 .help = "So long before the deadline what waits for a person goes by itself; never leaves it to the person."},
 	{CERTIFICATE(reissue), COMMAND("reissue"), .words = "none",

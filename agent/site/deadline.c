@@ -13,6 +13,7 @@
 static void tell_time(struct certificate *c, struct incident *i, const char *event, enum alert_severity severity,
 		      const char *text)
 {
+	char until[32];
 	bool waits = i->stage == INCIDENT_CONFIRMATION;
 	AUTO_FREE char *next =
 		waits ? xasprintf("a proved replacement waits: certswapctl confirm %s", i->certificate)
@@ -24,6 +25,7 @@ static void tell_time(struct certificate *c, struct incident *i, const char *eve
 				    .incident = i->id,
 				    .deadline = i->deadline,
 				    .text = text,
+				    .state = text_from_time(i->deadline, until), /* another deadline is told anew */
 				    .what_to_do = next};
 	incident_tell(c->site, i, "%s", text);
 	alert_send(c->site, &alert);
@@ -71,10 +73,10 @@ static void tell_urgent(struct certificate *c, struct incident *i)
 /* Something that only the time decides: a person did not confirm, the next try, a reminder. */
 static bool is_due(const struct certificate *c, const struct incident *i, int64_t now)
 {
-	int64_t by = c->settings->confirm_by_ms;
+	int64_t at;
 	if (i->replaced_at)
 		return true;
-	if (i->stage == INCIDENT_CONFIRMATION && by != CONFIRM_BY_NEVER && now >= i->deadline - by / 1000)
+	if (i->stage == INCIDENT_CONFIRMATION && ladder_goes_at(c, i, &at) && now >= at)
 		return true;
 	const struct reissue *r = &i->reissue;
 	return r->next_at && !r->stopped && !r->child && (now >= r->next_at || r->next_at > now + BACKOFF_BELIEVED);

@@ -174,23 +174,34 @@ static void on_standby_proved(const struct check_reply *reply, unsigned int numb
 		return stage_standby(c, i, c->standby.number);
 	i->tried_standby = c->standby.number;
 	const char *why = worst ? worst->text : fault->text;
+	char hex[DIGEST_HEX];
 	const struct alert alert = {.event = "candidate-refused",
 				    .severity = ALERT_TICKET,
 				    .certificate = i->certificate,
 				    .incident = i->id,
 				    .deadline = i->deadline,
 				    .text = why,
+				    .state = digest_text(&c->standby.sha256, hex),
 				    .what_to_do = "certswapctl check FILE... says what is wrong with a pair"};
 	incident_tell(c->site, i, "the standby pair is refused: %s", why);
 	alert_send(c->site, &alert);
 	incidents_review(c);
 }
 
-/* confirm_by before the deadline what waits goes by itself, unless only a person can know whether its data is right. */
-static bool goes_by_itself(struct certificate *c, struct incident *i)
+/* Only a person can know whether its data is right; and once it is revoked no deadline is left to go before. */
+bool ladder_goes_at(const struct certificate *c, const struct incident *i, int64_t *ret_at)
 {
 	int64_t by = c->settings->confirm_by_ms;
-	if (policy_case(i->case_letter)->person || by == CONFIRM_BY_NEVER || clock_wall() < i->deadline - by / 1000)
+	if (policy_case(i->case_letter)->person || by == CONFIRM_BY_NEVER || i->kind == INCIDENT_REVOKED)
+		return false;
+	*ret_at = i->deadline - by / 1000;
+	return true;
+}
+
+static bool goes_by_itself(struct certificate *c, struct incident *i)
+{
+	int64_t at;
+	if (!ladder_goes_at(c, i, &at) || clock_wall() < at)
 		return false;
 	char left[48];
 	i->confirmed = true;
@@ -203,9 +214,8 @@ static bool goes_by_itself(struct certificate *c, struct incident *i)
 static void ask_person(struct certificate *c, struct incident *i)
 {
 	char at[32];
-	bool data_case = policy_case(i->case_letter)->person;
-	int64_t by = c->settings->confirm_by_ms;
-	bool never = data_case || by == CONFIRM_BY_NEVER;
+	int64_t when = 0;
+	bool data_case = policy_case(i->case_letter)->person, never = !ladder_goes_at(c, i, &when);
 	AUTO_FREE char *next = xasprintf("look at it (certswapctl status %s), then: certswapctl confirm %s",
 					 i->certificate, i->certificate);
 	if (i->stage == INCIDENT_CONFIRMATION)
@@ -217,7 +227,7 @@ static void ask_person(struct certificate *c, struct incident *i)
 		: i->kind == INCIDENT_REVOKED ? "on_revoked = \"confirm\""
 					      : "on_notice = \"confirm\"",
 		never ? "without a word the revoked certificate stays in service" : "without a word it goes live at ",
-		never ? "" : text_from_time(i->deadline - by / 1000, at));
+		never ? "" : text_from_time(when, at));
 	const struct alert alert = {.event = "waiting-for-confirmation",
 				    .severity = ALERT_TICKET,
 				    .certificate = i->certificate,

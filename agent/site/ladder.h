@@ -17,6 +17,8 @@ enum ladder_hold {
 };
 enum ladder_hold ladder_hold(const struct certificate *c);
 bool ladder_needs_person(const struct certificate *c, const struct incident *i);
+/* When what waits for a person goes live by itself: confirm_by before the deadline. False: never. */
+bool ladder_goes_at(const struct certificate *c, const struct incident *i, int64_t *ret_at);
 /* Is there a proved pair that the incident can use, at once or after a person's word? */
 bool ladder_has_candidate(const struct certificate *c, const struct incident *i);
 

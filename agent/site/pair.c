@@ -152,6 +152,7 @@ static void keep_as_standby(struct pair *p, unsigned int number, const struct ch
 	AUTO_FREE char *text = xasprintf("serial %s stands by%s%s", reply->serial, *weakness ? "; but " : "", weakness);
 	audit_write(c->site->audit, "standby", c->settings->name, NULL, "%s", text);
 	finish(p, PAIR_STANDBY, text, NULL);
+	standby_changed(c);
 }
 
 static void on_proved(const struct check_reply *reply, unsigned int number, const struct fault *fault, void *data)

@@ -58,9 +58,27 @@ static bool set_text(char **to, const char *text)
 	return true;
 }
 
+/* What a person has to look at is asked of a person, whatever else is said of it; then what a new key answers. */
+static int strictness(char case_letter)
+{
+	const struct revocation_case *rule = policy_case(case_letter);
+	return rule->person ? 2 : rule->new_key;
+}
+
+static bool join_case(struct incident *i, char letter, bool stricter_deadline)
+{
+	int was = strictness(i->case_letter), is = strictness(letter);
+	if (!letter || letter == i->case_letter || is < was || (is == was && i->case_letter && !stricter_deadline))
+		return false;
+	i->case_letter = letter;
+	return true;
+}
+
+/* True: it said something new. */
 static bool join_deadline(struct incident *i, const struct notice *n)
 {
-	int64_t received = n->received_at ? n->received_at : clock_wall(), deadline = deadline_of(n, received);
+	int64_t now = clock_wall(), received = n->received_at && n->received_at < now ? n->received_at : now;
+	int64_t deadline = deadline_of(n, received); /* no clock starts in the future */
 	bool promoted = n->kind > i->kind, early = promoted && i->kind == INCIDENT_EARLY;
 	if (n->kind == i->kind && n->kind != INCIDENT_NOTICE && i->deadline)
 		return n->kind == INCIDENT_EARLY && deadline != i->deadline ? (i->deadline = deadline, true) : false;
@@ -68,11 +86,16 @@ static bool join_deadline(struct incident *i, const struct notice *n)
 		return false; /* a weaker source changes no clock */
 	if (promoted)
 		i->kind = n->kind;
-	if (i->deadline && !early && deadline >= i->deadline)
-		return promoted;
+	bool stricter = !i->deadline || early || deadline < i->deadline;
+	bool changed = join_case(i, n->case_letter, stricter) || promoted;
+	if (!stricter)
+		return changed;
+	if (early) { /* the time to renew says nothing about the time to be revoked */
+		i->percent = 0;
+		i->urgent = false;
+	}
 	i->deadline = deadline;
 	i->received_at = received;
-	i->case_letter = n->case_letter ? n->case_letter : i->case_letter;
 	return true;
 }
 
@@ -117,6 +140,12 @@ static int deny(struct certificate *c, struct incident *i, const struct meta *hi
 	return changed ? denied_save(c->site->folders.state, &c->site->denied, fault) : 0;
 }
 
+static bool stands_by(const struct certificate *c, const struct meta *hit)
+{
+	return c->standby.number && digest_equal(&hit->sha256, &c->standby.sha256) &&
+	       !digest_equal(&hit->sha256, &c->live.sha256);
+}
+
 /* The notice hit a pair that nobody sees: it is not used any more, and that is all. */
 static void drop_standby(struct certificate *c, struct incident *i)
 {
@@ -126,6 +155,16 @@ static void drop_standby(struct certificate *c, struct incident *i)
 	certificate_refresh(c);
 	i->only_standby = true;
 	incident_tell(c->site, i, "it was the standby pair: it is dropped; what is served is not touched");
+	AUTO_FREE char *text = xasprintf("%s: the standby pair, serial %s, %s; it is dropped", i->certificate,
+					 i->serial, i->kind == INCIDENT_REVOKED ? "is revoked" : "will be revoked");
+	AUTO_FREE char *next = xasprintf("keep another one: certswapctl standby %s FILE...", i->certificate);
+	const struct alert alert = {.event = "standby-not-ready",
+				    .severity = ALERT_TICKET,
+				    .certificate = i->certificate,
+				    .incident = i->id,
+				    .text = text,
+				    .what_to_do = next};
+	alert_send(c->site, &alert);
 }
 
 static void tell_opened(struct certificate *c, struct incident *i)
@@ -196,7 +235,7 @@ struct incident *incident_open(struct certificate *c, const struct meta *hit, co
 		incident_tell_wire(i, c, "before");
 	if (new || i->kind != before)
 		alert_opened(c, i);
-	if (hit == &c->standby && i->kind != INCIDENT_EARLY)
+	if (stands_by(c, hit) && i->kind != INCIDENT_EARLY)
 		drop_standby(c, i);
 	if (hit == &c->coming || hit == &c->going) {
 		i->only_standby = true;

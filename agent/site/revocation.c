@@ -1,5 +1,6 @@
 #include "site/revocation.h"
 
+#include <errno.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@
 
 #define REFRESH_MS      50
 #define READ_TIMEOUT_MS 30000
-#define BLIND_FAILURES  3 /* looks that failed before a source that never answered is called broken */
+#define REREAD_MS       60000 /* after a worker that could not be started, or died */
+#define BLIND_FAILURES  3     /* looks that failed before a source that never answered is called broken */
 
 /* ---- subjects and sources by their digest ---- */
 
@@ -228,7 +230,7 @@ static bool is_same(const struct standing_chain *chain, const struct meta *meta)
 /* Puts a chain on the list of those to be read, where it is not what it was. */
 static void want(struct watch_over *w, struct standing *st, struct standing_chain *chain, const struct meta *meta)
 {
-	if (is_same(chain, meta) && (chain->n || !chain->generation))
+	if (is_same(chain, meta) && (chain->n || chain->unreadable || !chain->generation))
 		return;
 	if (w->nread == SOURCES_FILES_MAX)
 		return;
@@ -267,11 +269,17 @@ static void want_all(struct watch_over *w)
 		const struct certificate *c = st->certificate;
 		if (!is_same(&st->live, &c->live) && st->live.n) {
 			keep_former(st, &st->live);
-			st->blind_told = st->early_told = false;
+			st->blind_told = false;
+			st->early_told = 0;
 		}
 		want(w, st, &st->live, &c->live);
 		want(w, st, &st->standby, &c->standby);
 		want_former(w, st);
+		if (!st->recalled)
+			standing_recall_formers(st);
+		st->recalled = true;
+		for (size_t k = 0; k < STANDING_FORMERS; k++)
+			want(w, st, &st->former[k], &st->former[k].meta);
 	}
 }
 
@@ -295,14 +303,19 @@ static void on_read(struct message *message, const struct fault *fault, void *da
 		got = reply->n;
 	for (size_t i = 0; i < got && i < w->nread; i++) {
 		take_file(w, w->read[i], &reply->v[i]);
-		if (!w->read[i]->n)
+		w->read[i]->unreadable = !w->read[i]->n;
+		if (w->read[i]->unreadable)
 			log_warning("sources", "%s: generation %u holds no certificate that can be read",
 				    w->read_for[i]->certificate->settings->name, w->read[i]->generation);
 	}
 	sources_reply_done(reply);
 	free(reply);
 	if (got)
-		read_some(w);
+		return read_some(w);
+	attach_all(w); /* what is known already; the rest is tried again */
+	w->again = true;
+	if (!w->refresh)
+		w->refresh = timer_start(w->site->loop, REREAD_MS, read_some, w);
 }
 
 /* Reads what is not known yet, 16 generations at a time; then everything finds its sources. */
@@ -319,6 +332,7 @@ static void read_some(void *data)
 	for (size_t i = 0; i < w->nread; i++) {
 		int fd = store_open_file(w->read_for[i]->certificate->folder, w->read[i]->generation, "fullchain.pem",
 					 NULL);
+		w->read[i]->unreadable = fd == -ENOENT;
 		if (fd < 0)
 			continue;
 		w->read[n] = w->read[i];
@@ -340,8 +354,11 @@ static void read_some(void *data)
 
 void revocation_refresh(struct watch_over *w)
 {
-	if (!w->refresh && !w->reading)
-		w->refresh = timer_start(w->site->loop, REFRESH_MS, read_some, w);
+	if (w->reading || (w->refresh && !w->again))
+		return;
+	timer_close(w->refresh);
+	w->again = false;
+	w->refresh = timer_start(w->site->loop, REFRESH_MS, read_some, w);
 }
 
 /* ---- what is found ---- */
@@ -404,13 +421,13 @@ static void tell_early(struct standing *st, const struct subject *b)
 				      .reason = -1,
 				      .received_at = clock_wall(),
 				      .revoke_at = b->window.end};
-	if (b->early == st->early_told)
-		return;
 	if (!b->early)
-		incident_not_early(c, &st->live.meta, "ari");
+		incident_not_early(c, &st->live.meta, "ari"); /* it may have been opened before a restart */
+	else if (st->early_told == b->window.end)
+		return;
 	else if (!incident_open(c, &st->live.meta, &notice, &fault))
 		return log_error("renew-early", "%s: %s", c->settings->name, fault.text);
-	st->early_told = b->early;
+	st->early_told = b->early ? b->window.end : 0;
 }
 
 void revocation_told(struct watch_over *w, struct subject *b)
@@ -440,6 +457,17 @@ static const char *blind_text(const struct subject *b, bool failing)
 	return "check.crl and check.ocsp are switched off";
 }
 
+/* Has each source of it had its chance? One that was not asked yet says nothing. */
+static bool were_all_asked(const struct subject *b)
+{
+	for (enum fetch_kind k = 0; k < FETCH_KINDS; k++) {
+		const struct source *s = k == FETCH_ARI ? NULL : b->at[k];
+		if (s && (!s->looks || (s->failures && s->failures < BLIND_FAILURES)))
+			return false;
+	}
+	return true;
+}
+
 static void look_for_blind(struct standing *st)
 {
 	const struct subject *b = st->live.n ? st->live.v[0] : NULL;
@@ -450,7 +478,7 @@ static void look_for_blind(struct standing *st)
 		st->blind_told = false;
 		return;
 	}
-	if (st->blind_told)
+	if (st->blind_told || !were_all_asked(b) || source_is_young(b, clock_wall()))
 		return;
 	const char *name = st->certificate->settings->name;
 	AUTO_FREE char *text = xasprintf("%s: nobody here would know of a revocation: %s", name,
@@ -468,7 +496,7 @@ static void look_for_blind(struct standing *st)
 
 void revocation_looked(struct watch_over *w, struct source *source)
 {
-	if (source->kind == FETCH_ARI || (source->failures && source->failures < BLIND_FAILURES))
+	if (source->kind == FETCH_ARI)
 		return;
 	for (size_t i = 0; i < w->nstandings; i++)
 		look_for_blind(&w->standings[i]);

@@ -16,6 +16,7 @@ struct standing_chain {
 	struct meta meta;
 	struct subject *v[SOURCES_CERTS_MAX];
 	size_t n;
+	bool unreadable;              /* was read, and held no certificate */
 	bool told[SOURCES_CERTS_MAX]; /* revocations that have become incidents */
 	int told_reason;
 };
@@ -23,7 +24,9 @@ struct standing_chain {
 struct standing {
 	struct certificate *certificate;
 	struct standing_chain live, standby, former[STANDING_FORMERS];
-	bool blind_told, early_told;
+	bool blind_told;
+	bool recalled;         /* what was live before this start is among `former` */
+	int64_t early_told;    /* end of the window that was told; 0: none */
 	const char *acme;      /* the client that fills its watch folders; "" or NULL: none is known */
 	struct words warnings; /* what that client can't do */
 };
@@ -40,6 +43,7 @@ struct watch_over {
 	size_t nstandings;
 	unsigned int running; /* jobs */
 	struct timer *refresh;
+	bool again;                                     /* `refresh` is the next try after a worker that failed */
 	struct job *reading;                            /* MESSAGE_SOURCES */
 	struct standing_chain *read[SOURCES_FILES_MAX]; /* that it reads */
 	struct standing *read_for[SOURCES_FILES_MAX];
@@ -56,6 +60,9 @@ void revocation_next(struct watch_over *w);
 void revocation_told(struct watch_over *w, struct subject *subject);
 void revocation_looked(struct watch_over *w, struct source *source); /* a look has ended, well or not */
 
+/* Fills the free places of `former` with the newest generations on disk that have not expired: a reason may change to
+ * keyCompromise after a restart as well (former.c). */
+void standing_recall_formers(struct standing *standing);
 struct subject *revocation_subject(const struct watch_over *w, const struct digest *sha256); /* NULL: not known */
 const struct standing *revocation_standing(const struct certificate *c);                     /* NULL: not yet */
 /* `revocation` and `issuers` of status --json; the caller's. */

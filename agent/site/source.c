@@ -215,8 +215,7 @@ static void set_said(struct subject *b, enum revocation_source p, const char *te
 	b->said[p] = *text ? xstrdup(text) : NULL;
 }
 
-/* A responder may not know a certificate that is some minutes old (BR 4.9.9): no reason to say anything. */
-static bool is_young(const struct subject *b, int64_t now)
+bool source_is_young(const struct subject *b, int64_t now)
 {
 	return now < b->cert.not_before + YOUNG;
 }
@@ -227,7 +226,7 @@ static bool take_status(struct source *s, struct subject *b, const struct fetch_
 	enum revocation_source p = place(s);
 	struct revocation_answer *a = &b->answers[p], before = *a;
 	int64_t now = clock_wall();
-	set_said(b, p, seen->status == FETCH_UNKNOWN && !is_young(b, now) ? seen->text : "");
+	set_said(b, p, seen->status == FETCH_UNKNOWN && !source_is_young(b, now) ? seen->text : "");
 	if (seen->status == FETCH_UNKNOWN)
 		return false;
 	if (seen->status == FETCH_GOOD && a->status == REVOCATION_REVOKED)

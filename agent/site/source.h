@@ -65,5 +65,7 @@ void source_schedule(struct source *s);
 /* What a record of an earlier run knows about this subject. */
 void source_recall(struct source *s, struct subject *subject);
 int64_t source_interval(const struct source *s); /* milliseconds: what it comes to */
+/* A responder may not know a certificate that is some minutes old (BR 4.9.9): no reason to say anything. */
+bool source_is_young(const struct subject *subject, int64_t now);
 json_t *source_json(const struct source *s);
 #endif

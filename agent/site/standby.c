@@ -8,7 +8,10 @@
 #include "base/memory.h"
 #include "site/alert.h"
 #include "site/audit.h"
+#include "site/ladder.h"
+#include "site/metrics.h"
 #include "site/prove.h"
+#include "site/revocation.h"
 #include "swap/record.h"
 
 #define DAY_MS     (24 * 3600 * 1000LL)
@@ -26,7 +29,7 @@ static void turn_soon(struct standbys *s);
 /* What no worker is needed for. "" where it is fine. */
 static char *plain_problem(const struct certificate *c)
 {
-	char left[48];
+	char end[32]; /* a moment, not what is left: the text tells one state from another */
 	const struct meta *m = &c->standby;
 	const struct denial *denial = certificate_denial(c, m);
 	int64_t now = clock_wall(), near = (m->not_after - m->not_before) / 5;
@@ -35,7 +38,7 @@ static char *plain_problem(const struct certificate *c)
 	if (m->not_after <= now)
 		return xstrdup("it has expired");
 	if (m->not_after - now < (near < NEAR_END_S ? near : NEAR_END_S))
-		return xasprintf("it expires in %s", text_time_left(m->not_after - now, left));
+		return xasprintf("it expires at %s", text_from_time(m->not_after, end));
 	if (!text_names_cover(&m->names, certificate_names(c), NULL))
 		return xstrdup("it does not cover all names");
 	return xstrdup("");
@@ -91,6 +94,8 @@ static void tell(struct certificate *c)
 	if (strcmp(why, told) == 0)
 		return;
 	save_told(c, why);
+	if (*told)
+		alert_over(c->site, "standby-not-ready", c->settings->name, 0, told);
 	if (!*why) {
 		audit_write(c->site->audit, "standby-ready", c->settings->name, NULL,
 			    "the standby pair is ready again");
@@ -105,7 +110,8 @@ static void tell(struct certificate *c)
 				    .severity = ALERT_TICKET,
 				    .certificate = c->settings->name,
 				    .text = text,
-				    .what_to_do = next};
+				    .what_to_do = next,
+				    .state = why};
 	alert_send(c->site, &alert);
 }
 
@@ -121,6 +127,14 @@ void standby_was_proved(struct certificate *c)
 {
 	keep_proof(c, "");
 	tell(c);
+}
+
+void standby_changed(struct certificate *c)
+{
+	metrics_changed(c->site->metrics);
+	if (c->site->revocation)
+		revocation_refresh(c->site->revocation);
+	incidents_review(c);
 }
 
 static void on_proved(const struct check_reply *reply, unsigned int number, const struct fault *fault, void *data)

@@ -13,4 +13,6 @@ char *standby_why(const struct certificate *c);
 /* In what it protects less than it could: it shares the key or the issuing CA with the live pair; "" in nothing. */
 const char *standby_weakness(const struct certificate *c);
 void standby_was_proved(struct certificate *c); /* it came just now */
+/* Another pair stands by, or none does: it is watched from now on, and an open incident may use it. */
+void standby_changed(struct certificate *c);
 #endif

@@ -403,6 +403,18 @@ int store_sweep(int folder, bool next_too, struct fault *fault)
 	return r;
 }
 
+size_t store_list_newest(int folder, unsigned int *ret_numbers, size_t max)
+{
+	struct words names = {0};
+	size_t n = 0;
+	AUTO_CLOSE int generations = open_generations(folder, NULL);
+	if (generations >= 0 && list_generations(generations, &names, NULL) == 0)
+		for (; n < max && n < names.n; n++)
+			ret_numbers[n] = folder_number(names.v[names.n - 1 - n]);
+	words_done(&names);
+	return n;
+}
+
 int store_prune(int folder, unsigned int keep, struct fault *fault)
 {
 	struct words names = {0};

@@ -56,6 +56,8 @@ int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_for
 /* Removes what a crash left: generations without meta.json, temporary files and links, `next` once no journal needs it.
  */
 int store_sweep(int folder, bool next_too, struct fault *fault);
+/* The numbers of at most `max` generations, the newest first; how many. A folder that can't be read has none. */
+size_t store_list_newest(int folder, unsigned int *ret_numbers, size_t max);
 /* Removes generations that nothing names, all but the `keep` newest. */
 int store_prune(int folder, unsigned int keep, struct fault *fault);
 #endif

@@ -162,6 +162,7 @@ class Authority:
         (self.folder / "ca.cnf").write_text(CONFIG.format(folder=self.folder, leaf_sources=leaf, intermediate_sources=above))
         self.root = str(self.folder / "root.pem")
         self._issued, self._listed, self._lock = 0, {}, threading.Lock()
+        self.crl_hours = None  # until the next list, where it is not as in the configuration
         self._make(name)
         self.chain = (self.folder / "intermediate.pem").read_text()
 
@@ -233,11 +234,12 @@ class Authority:
         index = self.folder / ("index.txt" if part == "leaf" else "root-index.txt")
         made, pem = self.folder / f"{part}.crl.der", self._path(f"{part}.crl.pem")
         revoked = "".join(line for line in index.read_text().splitlines(True) if line.startswith("R"))
-        if not made.exists() or self._listed.get(part) != revoked:
+        if not made.exists() or self._listed.get(part) != (revoked, self.crl_hours):
+            hours = ["-crlhours", str(self.crl_hours)] if self.crl_hours else []
             run("openssl", "ca", "-config", self._config, "-name", "issuing" if part == "leaf" else "rooting", "-gencrl",
-                "-out", pem, stderr=subprocess.DEVNULL)
+                *hours, "-out", pem, stderr=subprocess.DEVNULL)
             run("openssl", "crl", "-in", pem, "-outform", "DER", "-out", str(made))
-            self._listed[part] = revoked
+            self._listed[part] = (revoked, self.crl_hours)
         return made.read_bytes()
 
     def ocsp(self, asked):

@@ -115,7 +115,7 @@ class IncidentRun(Run):
         return json.loads(done.stdout)
 
     def story(self, number=1):
-        return [step["text"] for step in self.incident(number)["story"]]
+        return [step["text"] for step in self.incident(number).get("story", [])]
 
     def wait_story(self, words, number=1, seconds=20.0):
         return wait_until(f"'{words}' in the story", lambda: next((t for t in self.story(number) if words in t), None),

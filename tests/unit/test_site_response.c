@@ -130,3 +130,50 @@ SITE_TEST(response, kind_and_source_outlive_a_restart)
 	cr_expect_eq(site->incidents[0]->generation, 1);
 	end();
 }
+
+SITE_TEST(response, the_time_to_renew_early_says_nothing_of_the_time_to_be_revoked)
+{
+	begin();
+	struct incident *i = say(INCIDENT_EARLY, "ari", 0, -1, clock_wall() - 60);
+	i->percent = 100; /* the window is over, and that was told */
+	i->urgent = true;
+	say(INCIDENT_NOTICE, NULL, 'c', -1, 0);
+	cr_expect(i->percent == 0 && !i->urgent, "its marks are told anew");
+	i->percent = 50;
+	cr_assert_eq(incident_seen_revoked(shop, &shop->live, 1, 0, "crl", &fault), 0);
+	cr_expect_eq(i->percent, 50);
+	end();
+}
+
+SITE_TEST(response, the_stricter_case_wins_whatever_the_order)
+{
+	static const struct {
+		char first, second, wanted;
+	} rows[] = {{'l', 'c', 'c'}, {'c', 'l', 'c'}, {'c', 'g', 'g'}, {'g', 'c', 'g'}, {'b', 'l', 'b'},
+		    {'l', 'b', 'b'}, {0, 'l', 'l'},   {'l', 0, 'l'},   {'l', 'e', 'e'}, {'e', 'l', 'e'}};
+	for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
+		begin();
+		struct incident *i = say(INCIDENT_NOTICE, NULL, rows[k].first, -1, 0);
+		say(INCIDENT_NOTICE, NULL, rows[k].second, -1, 0);
+		cr_expect_eq(i->case_letter, rows[k].wanted, "%c then %c: %c", rows[k].first, rows[k].second,
+			     i->case_letter);
+		int64_t left = i->deadline - clock_wall();
+		bool day = strchr("abcde", rows[k].first) || strchr("abcde", rows[k].second);
+		cr_expect(left <= (day ? 86400 : 432000) && left > (day ? 86390 : 431990));
+		end();
+	}
+}
+
+SITE_TEST(response, no_clock_starts_in_the_future)
+{
+	begin();
+	const struct notice n = {.kind = INCIDENT_NOTICE,
+				 .source = "x",
+				 .case_letter = 'c',
+				 .reason = -1,
+				 .received_at = clock_wall() + 864000};
+	struct incident *i = incident_open(shop, &shop->live, &n, &fault);
+	cr_assert_not_null(i);
+	cr_expect(i->received_at <= clock_wall() && i->deadline <= clock_wall() + 86400);
+	end();
+}
