@@ -124,7 +124,13 @@ void command_confirm(struct request *r)
 	struct certificate *c = request_certificate(r);
 	if (!c)
 		return;
-	if (incident_confirm(c, &fault) < 0)
+	struct words accepted = {0};
+	AUTO_FREE char *why = NULL;
+	if (request_accepted(r, &accepted, &why, &fault) < 0)
+		return request_finish(r, 2, fault.text, NULL);
+	int code = incident_confirm(c, &accepted, why, &fault);
+	words_done(&accepted);
+	if (code < 0)
 		return request_finish(r, 1, fault.text, NULL);
 	r->waiting_for = 1;
 	request_wait(r);

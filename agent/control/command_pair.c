@@ -1,6 +1,7 @@
 #include "control/commands.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,42 +12,12 @@
 #include "site/pair.h"
 #include "site/standby.h"
 #include "swap/store.h"
-#include "wire/finding.h"
 
 /* ---- files ---- */
 
 static void on_intake_done(int exit, const char *text, const char *next, void *data)
 {
 	request_finish(data, exit, text, next);
-}
-
-static int read_accepted(const struct request *r, struct intake_spec *spec, struct fault *fault)
-{
-	size_t i;
-	json_t *v;
-	struct text why = {0};
-	json_array_foreach(json_object_get(r->arguments, "accept"), i, v)
-	{
-		enum finding_code code;
-		const char *name = json_string_value(json_object_get(v, "code")),
-			   *reason = json_string_value(json_object_get(v, "why"));
-		if (!name || finding_parse(name, &code) < 0 || !reason || !*reason) {
-			text_done(&why);
-			return fault_set(fault, -EINVAL,
-					 "--accept takes a finding's code and --why TEXT: %.40s is not one",
-					 name ? name : "?");
-		}
-		if (!finding_can_be_accepted(code)) {
-			text_done(&why);
-			return fault_set(fault, -EPERM,
-					 "%s can't be let pass: such a pair would not work, or must never come back",
-					 name);
-		}
-		words_add(&spec->accepted, name);
-		text_add(&why, "%s%s: %s", why.len ? "; " : "", name, reason);
-	}
-	spec->why = why.s;
-	return 0;
 }
 
 static void take_files(struct request *r, struct certificate *c, bool standby)
@@ -59,10 +30,8 @@ static void take_files(struct request *r, struct certificate *c, bool standby)
 		return request_finish(r, 2, "no files were handed over", NULL);
 	struct intake_spec spec = {
 		.certificate = c, .standby = standby, .origin = standby ? "standby" : "submit", .n = n};
-	if (read_accepted(r, &spec, &fault) < 0) {
-		words_done(&spec.accepted);
+	if (request_accepted(r, &spec.accepted, &spec.why, &fault) < 0)
 		return request_finish(r, 2, fault.text, NULL);
-	}
 	spec.fds = r->fds;
 	spec.passwords = passwords ? r->fds[n] : -1;
 	spec.labels = xcalloc(n, sizeof(*spec.labels));
@@ -118,17 +87,36 @@ static void on_pair_done(enum pair_outcome outcome, const char *text, const char
 	request_finish(data, outcome == PAIR_LIVE || outcome == PAIR_SAME ? 0 : 1, text, next);
 }
 
+/* Proves a generation that is here and swaps it in; on_done: on_pair_done or what ends with it. */
+static void start_swap(struct request *r, struct certificate *c, unsigned int number, pair_cb on_done)
+{
+	struct fault fault = {0};
+	struct words accepted = {0};
+	AUTO_FREE char *why = NULL;
+	if (request_accepted(r, &accepted, &why, &fault) < 0)
+		return request_finish(r, 2, fault.text, NULL);
+	request_wait(r);
+	pair_swap_generation(c, number, &accepted, why, on_done, r);
+	words_done(&accepted);
+}
+
 static void swap_to(struct request *r, struct certificate *c, unsigned int number)
 {
 	struct fault fault = {0};
 	struct meta meta = {0};
 	if (c->live.number == number)
 		return request_finish(r, 0, "that generation is live already", NULL);
-	if (store_read_meta(c->folder, number, &meta, &fault) < 0)
-		return request_finish(r, 1, fault.text, "certswapctl status NAME; ls STATE/certificates/NAME/gen");
+	int result = store_read_meta(c->folder, number, &meta, &fault);
+	if (result == -ENOENT) {
+		AUTO_FREE char *text = xasprintf("%s has no generation %u", c->settings->name, number);
+		AUTO_FREE char *next = xasprintf("ls %s/certificates/%s/gen shows those that are kept",
+						 r->site->settings->state_dir, c->settings->name);
+		return request_finish(r, 1, text, next);
+	}
+	if (result < 0)
+		return request_finish(r, 1, fault.text, NULL);
 	meta_done(&meta);
-	request_wait(r);
-	pair_swap_generation(c, number, on_pair_done, r);
+	start_swap(r, c, number, on_pair_done);
 }
 
 void command_swap(struct request *r)
@@ -141,24 +129,56 @@ void command_swap(struct request *r)
 		return c->standby.number ? swap_to(r, c, c->standby.number)
 					 : request_finish(r, 1, "there is no standby pair",
 							  "certswapctl standby NAME FILE... makes one");
-	unsigned int number = (unsigned int)strtoul(to, NULL, 10);
-	if (!number)
+	char *end;
+	unsigned long number = strtoul(to, &end, 10);
+	if (*to < '0' || *to > '9' || *end || !number || number > UINT_MAX)
 		return request_finish(r, 2, "--to takes standby or the number of a generation", NULL);
-	swap_to(r, c, number);
+	swap_to(r, c, (unsigned int)number);
 }
 
-/* The newest generation older than the live one. */
+static bool is_kept(const struct certificate *c, unsigned int number)
+{
+	struct meta meta = {0};
+	if (number == c->standby.number || store_read_meta(c->folder, number, &meta, NULL) < 0)
+		return false;
+	meta_done(&meta);
+	return true;
+}
+
+/* The one that the last swap replaced; after a rollback, or where that is gone, the newest that is older than the live
+ * one. 0: there is none. */
+static unsigned int before_live(const struct certificate *c)
+{
+	const struct last_swap *last = &c->last_swap;
+	if (last->from && last->to == c->live.number && is_kept(c, last->from))
+		return last->from;
+	for (unsigned int number = c->live.number; number-- > 1;)
+		if (is_kept(c, number))
+			return number;
+	return 0;
+}
+
+static void on_back(enum pair_outcome outcome, const char *text, const char *next, void *data)
+{
+	struct request *r = data;
+	struct certificate *c = site_certificate(r->site, request_argument(r, "name"));
+	if (c && outcome == PAIR_LIVE) { /* a second rollback goes further back, not forward again */
+		AUTO_FREE char *reason = xstrdup(c->last_swap.reason);
+		struct last_swap last = c->last_swap;
+		last.from = 0;
+		last.reason = reason;
+		certificate_set_last_swap(c, &last);
+	}
+	on_pair_done(outcome, text, next, r);
+}
+
 void command_rollback(struct request *r)
 {
 	struct certificate *c = request_certificate(r);
 	if (!c)
 		return;
-	for (unsigned int number = c->live.number; number-- > 1;) {
-		struct meta meta = {0};
-		if (number == c->standby.number || store_read_meta(c->folder, number, &meta, NULL) < 0)
-			continue;
-		meta_done(&meta);
-		return swap_to(r, c, number);
-	}
-	request_finish(r, 1, "there is no older generation to go back to", NULL);
+	unsigned int number = before_live(c);
+	if (!number)
+		return request_finish(r, 1, "there is no older generation to go back to", NULL);
+	start_swap(r, c, number, on_back);
 }

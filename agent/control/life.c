@@ -313,27 +313,47 @@ int site_reload(struct site *site, struct fault *fault)
 
 /* ---- begin and end ---- */
 
+struct swap_alert {
+	const char *event, *what_to_do;
+	enum alert_severity severity, in_incident;
+};
+static const struct swap_alert swap_alerts[TXN_STATES] = {
+	[TXN_COMMITTED] = {"swapped", "nothing", ALERT_INFO, ALERT_INFO},
+	[TXN_UNSERVED] = {"swapped", "nothing, once the web servers' configuration names it", ALERT_INFO, ALERT_INFO},
+	[TXN_AWAITING] = {"swapped", "start the web server; certswap looks at it then", ALERT_TICKET, ALERT_TICKET},
+	[TXN_ROLLED_BACK] = {"rolled-back", "certswapctl status; then the web server's error log", ALERT_TICKET,
+			     ALERT_PAGE},
+	[TXN_DISCARDED] = {"swap-discarded", "certswapctl status says where it stands", ALERT_TICKET, ALERT_TICKET},
+	[TXN_HELD] = {"swap-held", "mend what the text names; certswap tries again every 30 s", ALERT_TICKET,
+		      ALERT_TICKET},
+	[TXN_FOREIGN] = {"drift", "certswapctl status; find the other program that changes the link live", ALERT_TICKET,
+			 ALERT_TICKET},
+	[TXN_STUCK] = {"stuck", "certswapctl status; then the web server's error log", ALERT_PAGE, ALERT_PAGE},
+};
+
 static void alert_of_swap(struct certificate *c)
 {
 	const struct last_swap *last = &c->last_swap;
+	const struct swap_alert *a = &swap_alerts[last->result];
 	const struct incident *incident = incident_of(c);
-	bool stuck = last->result == TXN_STUCK, back = last->result == TXN_ROLLED_BACK;
+	if (!a->event)
+		return;
 	AUTO_FREE char *text = xasprintf("%s: the swap ended in %s%s%s", c->settings->name,
 					 txn_state_name(last->result), *last->reason ? ": " : "", last->reason);
-	AUTO_FREE char *state = xasprintf("%lld", (long long)last->at_ms);
+	/* what is held is tried again and again, and told once until something else comes of it */
+	bool held = last->result == TXN_HELD;
+	AUTO_FREE char *state = held ? xstrdup("held") : xasprintf("%lld", (long long)last->at_ms);
 	const struct alert alert = {.state = state,
-				    .event = stuck  ? "stuck"
-					     : back ? "rolled-back"
-						    : "swapped",
-				    .severity = stuck || (back && incident) ? ALERT_PAGE
-						: back                      ? ALERT_TICKET
-									    : ALERT_INFO,
+				    .event = a->event,
+				    .severity = incident ? a->in_incident : a->severity,
 				    .certificate = c->settings->name,
 				    .incident = incident ? incident->id : 0,
 				    .deadline = incident ? incident->deadline : 0,
 				    .text = text,
-				    .what_to_do = stuck || back ? "certswapctl status; then the web server's error log"
-								: "nothing"};
+				    .what_to_do = a->what_to_do};
+	if (!held)
+		alert_over(c->site, swap_alerts[TXN_HELD].event, c->settings->name, incident ? incident->id : 0,
+			   "held");
 	alert_send(c->site, &alert);
 }
 
@@ -343,6 +363,7 @@ static void on_certificate_changed(struct certificate *c)
 	aftermath_review(c);
 	alert_of_swap(c);
 	metrics_changed(c->site->metrics);
+	patrol_review(c->site->patrol, c);
 	consumers_review(c);
 	incidents_review(c);
 	purge_soon(c->site);

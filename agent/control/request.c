@@ -1,11 +1,13 @@
 #include "control/request.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "site/certificate.h"
+#include "wire/finding.h"
 
 #define DEFAULT_TIMEOUT_MS 300000
 
@@ -106,6 +108,40 @@ void request_wait(struct request *r)
 }
 
 /* The certificate that the request names; NULL: answered already. */
+static int accept_one(const json_t *item, struct words *codes, struct text *why, struct fault *fault)
+{
+	enum finding_code code;
+	const char *name = json_string_value(json_object_get(item, "code")),
+		   *reason = json_string_value(json_object_get(item, "why"));
+	if (!name || finding_parse(name, &code) < 0 || !reason || !*reason)
+		return fault_set(fault, -EINVAL, "--accept takes a finding's code and --why TEXT: %.40s is not one",
+				 name ? name : "?");
+	if (!finding_can_be_accepted(code))
+		return fault_set(fault, -EPERM,
+				 "%s can't be let pass: such a pair would not work, or must never come back", name);
+	words_add(codes, name);
+	text_add(why, "%s%s: %s", why->len ? "; " : "", name, reason);
+	return 0;
+}
+
+int request_accepted(const struct request *r, struct words *ret, char **ret_why, struct fault *fault)
+{
+	size_t i;
+	json_t *item;
+	struct text why = {0};
+	json_array_foreach(json_object_get(r->arguments, "accept"), i, item)
+	{
+		int code = accept_one(item, ret, &why, fault);
+		if (code < 0) {
+			words_done(ret);
+			text_done(&why);
+			return code;
+		}
+	}
+	*ret_why = why.s;
+	return 0;
+}
+
 struct certificate *request_certificate(struct request *r)
 {
 	const char *name = request_argument(r, "name");

@@ -24,6 +24,9 @@ struct request {
 
 /* What the request says under this key; NULL: nothing, or not a text. The request's. */
 const char *request_argument(const struct request *r, const char *key);
+/* The findings that a person lets pass, and why, from `accept`: the caller's. -EINVAL, -EPERM and fault, nothing to
+ * free: not a finding, without a reason, or one that can't be let pass. *ret_why stays NULL where there are none. */
+int request_accepted(const struct request *r, struct words *ret, char **ret_why, struct fault *fault);
 /* The certificate that `name` names; NULL: there is none, and the request was answered and freed. */
 struct certificate *request_certificate(struct request *r);
 

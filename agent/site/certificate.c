@@ -49,6 +49,8 @@ static void load_last_swap(struct certificate *c)
 	if (txn_state_parse(record_string(&r, "result"), &last.result) == 0 && !r.failed) {
 		c->last_swap = last;
 		c->last_swap.reason = xstrdup(record_string(&r, "reason"));
+		c->last_swap.from = (unsigned int)json_integer_value(json_object_get(record, "from"));
+		c->last_swap.to = (unsigned int)json_integer_value(json_object_get(record, "to"));
 	}
 	json_decref(record);
 }
@@ -145,9 +147,9 @@ void certificate_set_last_swap(struct certificate *c, const struct last_swap *la
 	free(c->last_swap.reason);
 	c->last_swap = *last;
 	c->last_swap.reason = reason;
-	json_t *record =
-		json_pack("{sI, ss, sI, ss}", "at_ms", (json_int_t)last->at_ms, "result", txn_state_name(last->result),
-			  "milliseconds", (json_int_t)last->milliseconds, "reason", reason);
+	json_t *record = json_pack("{sI, ss, sI, ss, sI, sI}", "at_ms", (json_int_t)last->at_ms, "result",
+				   txn_state_name(last->result), "milliseconds", (json_int_t)last->milliseconds,
+				   "reason", reason, "from", (json_int_t)last->from, "to", (json_int_t)last->to);
 	if (!record || record_save(c->folder, "last-swap.json", record, &fault) < 0)
 		log_warning("record-failed", "%s: last-swap.json: %s", c->settings->name, fault.text);
 	json_decref(record);

@@ -20,6 +20,8 @@ struct last_swap {
 	enum txn_state result;
 	int64_t milliseconds; /* from the staging to the end */
 	char *reason;
+	unsigned int from,
+		to; /* generations of the last one that put a new pair in place; `from` 0: nothing to go back to */
 };
 
 /* Called once when a swap of this certificate has ended, or waits for a server that is down (TXN_AWAITING). */

@@ -156,6 +156,7 @@ void incident_free(struct incident *i)
 	child_close(i->reissue.child);
 	child_close(i->after);
 	free(i->told);
+	words_done(&i->let_pass);
 	json_decref(i->story);
 	free(i->certificate);
 	free(i->reference);

@@ -69,6 +69,7 @@ struct incident {
 	struct child *after;        /* after_swap */
 	char *told;                 /* the last reason for which nothing goes on: said once */
 	unsigned int tried_standby; /* a standby that was refused is not tried again */
+	struct words let_pass;      /* findings that a person accepted with `confirm` */
 	bool only_standby;          /* what was noticed was not live: it stood by, or was on its way */
 	bool candidate;             /* what came through watch is being proved or swapped in */
 	bool arrived_since;         /* something new came through watch since the last attempt began */

@@ -10,9 +10,11 @@
 #include "site/consumer.h"
 #include "site/prove.h"
 #include "site/reissue.h"
+#include "site/response.h"
 #include "site/transaction.h"
 
-#define URGENT_SECONDS (6 * 3600) /* less than this and nothing proved: somebody is woken up */
+#define URGENT_SECONDS    (6 * 3600) /* less than this and nothing proved: somebody is woken up */
+#define UNPROVED_RETRY_MS 5000
 
 /* ---- what can be used ---- */
 
@@ -160,6 +162,16 @@ static void stage_standby(struct certificate *c, struct incident *i, unsigned in
 	incident_tell(c->site, i, "the standby pair (generation %u) is proved and goes live", number);
 }
 
+/* The machine was in trouble: nothing is known of the pair, and the incident can't do without it. */
+static void standby_unproved(struct certificate *c, struct incident *i, const struct fault *fault)
+{
+	AUTO_FREE char *text = xasprintf("the standby pair could not be proved: %s; tried again every %d s",
+					 fault->text, UNPROVED_RETRY_MS / 1000);
+	if (is_new_state(i, text))
+		incident_tell(c->site, i, "%s", text);
+	incident_review_in(c->site, i, UNPROVED_RETRY_MS);
+}
+
 static void on_standby_proved(const struct check_reply *reply, unsigned int number, const struct fault *fault,
 			      void *data)
 {
@@ -172,6 +184,8 @@ static void on_standby_proved(const struct check_reply *reply, unsigned int numb
 	const struct finding *worst = reply ? findings_worst(&reply->findings) : NULL;
 	if (reply && !findings_block(&reply->findings) && c->standby.number && !c->swapping && !c->ready.number)
 		return stage_standby(c, i, c->standby.number);
+	if (!reply && prove_blame(fault) != PROVE_PAIR)
+		return standby_unproved(c, i, fault);
 	i->tried_standby = c->standby.number;
 	const char *why = worst ? worst->text : fault->text;
 	char hex[DIGEST_HEX];
@@ -275,7 +289,7 @@ static void seek(struct certificate *c, struct incident *i)
 	if (ladder_needs_person(c, i) && !goes_by_itself(c, i))
 		return ask_person(c, i);
 	i->stage = INCIDENT_PROVING;
-	prove_generation(c, c->standby.number, on_standby_proved, c);
+	prove_generation(c, c->standby.number, &i->let_pass, on_standby_proved, c);
 }
 
 static void review(struct certificate *c, struct incident *i)

@@ -230,7 +230,7 @@ static void link_turned(struct house *h)
 	if (is_a_war(h))
 		return give_up(h, what);
 	h->restoring = true;
-	pair_swap_generation(c, h->right, on_restored, h);
+	pair_swap_generation(c, h->right, NULL, NULL, on_restored, h);
 }
 
 /* live is no link of ours any more: set aside under another name, and ours put back, each in one step. Nothing is lost.

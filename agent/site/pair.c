@@ -222,9 +222,11 @@ void pair_start(const struct pair_spec *spec, pair_cb cb, void *data)
 	free(inputs);
 }
 
-void pair_swap_generation(struct certificate *c, unsigned int number, pair_cb cb, void *data)
+void pair_swap_generation(struct certificate *c, unsigned int number, const struct words *accepted, const char *why,
+			  pair_cb cb, void *data)
 {
 	struct pair *p = pair_new(c, cb, data);
 	p->number = number;
-	prove_generation(c, number, on_proved, p);
+	p->why = xstrdup(why);
+	prove_generation(c, number, accepted, on_proved, p);
 }

@@ -346,7 +346,7 @@ void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb 
 	ask(p);
 }
 
-void prove_generation(struct certificate *c, unsigned int number, prove_cb cb, void *data)
+void prove_generation(struct certificate *c, unsigned int number, const struct words *accepted, prove_cb cb, void *data)
 {
 	struct fault fault = {0};
 	struct prove_input inputs[2] = {
@@ -356,6 +356,8 @@ void prove_generation(struct certificate *c, unsigned int number, prove_cb cb, v
 	if (inputs[0].fd < 0 || inputs[1].fd < 0 || store_read_meta(c->folder, number, &meta, &fault) < 0) {
 		fail_later(c->site, cb, data, &fault);
 	} else {
+		for (size_t i = 0; accepted && i < accepted->n; i++)
+			words_add(&meta.accepted, accepted->v[i]);
 		const struct prove_spec spec = {.inputs = inputs,
 						.ninputs = 2,
 						.origin = "",

@@ -349,11 +349,16 @@ static void review_now(void *data)
 		incidents_review(i->owner);
 }
 
+void incident_review_in(struct site *site, struct incident *i, int64_t ms)
+{
+	timer_close(i->review);
+	i->review = timer_start(site->loop, ms, review_now, i);
+}
+
 static void review_soon(struct site *site, struct incident *i)
 {
 	i->owner = site_certificate(site, i->certificate);
-	if (!i->review)
-		i->review = timer_start(site->loop, 0, review_now, i);
+	incident_review_in(site, i, 0);
 }
 
 void incident_wait(struct site *site, struct incident *i, incident_wait_cb cb, void *data)
@@ -363,7 +368,7 @@ void incident_wait(struct site *site, struct incident *i, incident_wait_cb cb, v
 	review_soon(site, i);
 }
 
-int incident_confirm(struct certificate *c, struct fault *fault)
+int incident_confirm(struct certificate *c, const struct words *accepted, const char *why, struct fault *fault)
 {
 	struct incident *i = incident_of(c);
 	if (!i)
@@ -371,7 +376,11 @@ int incident_confirm(struct certificate *c, struct fault *fault)
 				 c->settings->name);
 	i->confirmed = true;
 	i->stage = INCIDENT_SOUGHT;
-	incident_tell(c->site, i, "confirmed by a person");
+	for (size_t k = 0; k < accepted->n; k++)
+		words_add(&i->let_pass, accepted->v[k]);
+	if (accepted->n)
+		i->tried_standby = 0; /* refused before, now with these findings let pass */
+	incident_tell(c->site, i, "confirmed by a person%s%s", why ? "; let pass: " : "", why ? why : "");
 	return 0;
 }
 

@@ -40,8 +40,11 @@ void incident_not_early(struct certificate *c, const struct meta *hit, const cha
 typedef void (*incident_wait_cb)(struct incident *incident, bool done, const char *text, const char *next, void *data);
 void incident_wait(struct site *site, struct incident *incident, incident_wait_cb cb, void *data);
 
-/* confirm NAME / withdraw ID. */
-int incident_confirm(struct certificate *c, struct fault *fault);
+/* Looks at the facts again after a while. */
+void incident_review_in(struct site *site, struct incident *incident, int64_t ms);
+
+/* confirm NAME / withdraw ID. accepted, why: findings that the person lets pass, as in pair_spec. */
+int incident_confirm(struct certificate *c, const struct words *accepted, const char *why, struct fault *fault);
 /* A person needs no more of it: it ends, and all that it denied stays denied. -EBUSY: it is not replaced yet. */
 int incident_end(struct site *site, unsigned int id, const char *why, struct fault *fault);
 int incident_withdraw(struct site *site, unsigned int id, const char *why, struct fault *fault);

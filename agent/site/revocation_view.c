@@ -37,6 +37,7 @@ static void add_bound(json_t *o, const struct certificate *c, const struct subje
 	int64_t every[REVOCATION_SOURCES] = {0};
 	revocation_intervals(b, every);
 	int64_t bound = revocation_bound(b->answers, c->live.publicly_trusted, every, clock_wall());
+	json_object_set_new(o, "bound", json_null());
 	if (bound < 0)
 		return;
 	AUTO_FREE char *known = duration(bound);
@@ -93,7 +94,8 @@ json_t *revocation_json(const struct certificate *c)
 {
 	const struct standing *st = revocation_standing(c);
 	if (!st)
-		return json_pack("{ss, ss}", "status", c->live.number ? "unknown" : "none", "source", "");
+		return json_pack("{ss, ss, sn, sn}", "status", c->live.number ? "unknown" : "none", "source", "",
+				 "checked_at", "bound");
 	const struct subject *b = st->live.v[0];
 	json_t *o = verdict_json(b);
 	bool short_lived = revocation_short_lived(b->cert.not_before, b->cert.not_after);

@@ -166,7 +166,7 @@ static void turn(void *data)
 		if (!c->standby.number || c->swapping)
 			continue;
 		s->proving = true;
-		return prove_generation(c, c->standby.number, on_proved, c);
+		return prove_generation(c, c->standby.number, NULL, on_proved, c);
 	}
 }
 

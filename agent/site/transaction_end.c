@@ -58,10 +58,15 @@ void transaction_record_end(struct transaction *t, size_t i)
 	const struct last_swap last = {.at_ms = clock_wall_ms(),
 				       .result = state,
 				       .milliseconds = (clock_monotonic_us() - t->began_us) / 1000,
-				       .reason = is_success(state) ? xstrdup("") : j->reason};
+				       .reason = is_success(state) ? xstrdup("") : j->reason,
+				       .from = is_success(state) ? j->certificates[i].old_number : c->last_swap.from,
+				       .to = is_success(state) ? j->certificates[i].new_number : c->last_swap.to};
+	bool again =
+		state == TXN_HELD && c->last_swap.result == TXN_HELD && strcmp(c->last_swap.reason, last.reason) == 0;
 	certificate_set_last_swap(c, &last);
-	audit_write(t->site->audit, "swap-ended", c->settings->name, summary(t, i, last.milliseconds), "%s%s%s",
-		    words[state], *last.reason ? ": " : "", last.reason);
+	if (!again) /* tried every 30 s: recorded once */
+		audit_write(t->site->audit, "swap-ended", c->settings->name, summary(t, i, last.milliseconds), "%s%s%s",
+			    words[state], *last.reason ? ": " : "", last.reason);
 	if (is_success(state))
 		free(last.reason);
 }

@@ -76,26 +76,49 @@ class Trouble(Case):
             self.waits_and_goes_on(run, pair, "Too many open files",
                                    mend=lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, limits))
 
+    def with_programs(self, run):
+        """Its own copy of the programs."""
+        built, harness.PROGRAMS = harness.PROGRAMS, run.folder / "programs"
+        run.at_end(lambda: setattr(harness, "PROGRAMS", built))
+        harness.PROGRAMS.mkdir()
+        for name in NAMES:
+            shutil.copy2(built / name, harness.PROGRAMS / name)
+        shutil.copytree(built / "hooks", harness.PROGRAMS / "hooks")
+
+    def kill_workers(self, run):
+        """All of them, and from now on each that starts; returns what ends this."""
+        worker, good = harness.PROGRAMS / "certswap-worker", harness.PROGRAMS / "good"
+        worker.rename(good)
+        worker.write_text("#!/bin/sh\nkill -9 $$\n")
+        worker.chmod(0o755)
+        for pid in children_of(run.agent.process.pid):
+            if "certswap-worker" in command_of(pid):
+                os.kill(pid, signal.SIGKILL)
+        return lambda: good.rename(worker)
+
     def test_workers_that_are_killed(self):
         with Run("killed", servers=("nginx",)) as run:
-            built, harness.PROGRAMS = harness.PROGRAMS, run.folder / "programs"
-            run.at_end(lambda: setattr(harness, "PROGRAMS", built))
-            harness.PROGRAMS.mkdir()
-            for name in NAMES:
-                shutil.copy2(built / name, harness.PROGRAMS / name)
-            shutil.copytree(built / "hooks", harness.PROGRAMS / "hooks")
+            self.with_programs(run)
             run.agent.start()
             run.begin()
-            worker, good = harness.PROGRAMS / "certswap-worker", harness.PROGRAMS / "good"
-            worker.rename(good)
-            worker.write_text("#!/bin/sh\nkill -9 $$\n")
-            worker.chmod(0o755)
-            for pid in children_of(run.agent.process.pid):
-                if "certswap-worker" in command_of(pid):
-                    os.kill(pid, signal.SIGKILL)
+            mend = self.kill_workers(run)
             pair = run.ca.issue(run.names)
             run.drop([pair.file("pair.pem", pair.key + pair.fullchain)], name="shop")
-            self.waits_and_goes_on(run, pair, "certswap-worker (check)", mend=lambda: good.rename(worker))
+            self.waits_and_goes_on(run, pair, "certswap-worker (check)", mend=mend)
 
+    def test_standby_in_an_incident_while_workers_are_killed(self):
+        with Run("killed-standby", servers=("nginx",)) as run:
+            self.with_programs(run)
+            run.agent.start()
+            run.begin()
+            pair = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("standby", "shop", *pair.files()), 0)
+            mend = self.kill_workers(run)
+            self.assertExit(run.agent.ctl("notice", "shop", "--case", "l", "--no-wait"), 0)
+            wait_until("the incident says why it waits",
+                       lambda: "could not be proved" in run.agent.ctl("incident", "1").stdout, 20, 0.1)
+            mend()
+            run.wait_served(pair, seconds=40)
+            self.assertNotIn("is refused", run.agent.ctl("incident", "1").stdout)
 
 main()
