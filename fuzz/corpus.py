@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Makes the small corpora of the fuzz targets: fuzz/corpus/TARGET/NAME. Needs openssl(1). What a fuzzer finds is added by hand,
+"""Makes the small corpora of the fuzz targets: fuzz/corpus/TARGET/NAME. Needs openssl(1) and faketime(1). What a fuzzer finds is added by hand,
 with a name that says what it is."""
 import base64
 import hashlib
@@ -123,6 +123,56 @@ def files():
                 save("pool", name, f.read())
 
 
+def pairs():
+    """For proof: a byte that chooses, then everything that a CA and its customer have."""
+    with tempfile.TemporaryDirectory() as folder:
+        def openssl(*words):
+            subprocess.run(["faketime", "2026-11-01 00:00:00", "openssl", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def read(*names):
+            return b"".join(open(f"{folder}/{name}", "rb").read() for name in names)
+        def certificate(name, subject, key, signer, *extensions):
+            curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if key == "ec" else ["-newkey", "rsa:1024"]
+            openssl("req", "-new", *curve, "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={subject}")
+            with open(f"{folder}/ext", "w") as f:
+                f.write("\n".join(extensions))
+            by = ["-CA", f"{signer}.pem", "-CAkey", f"{signer}.key"] if signer else ["-signkey", f"{name}.key"]
+            openssl("x509", "-req", "-in", f"{name}.csr", *by, "-extfile", "ext", "-set_serial", str(len(name) + 77), "-days", "90",
+                    "-out", f"{name}.pem")
+        ca = "basicConstraints=critical,CA:true"
+        names = "subjectAltName=DNS:a.test,DNS:*.b.test,IP:127.0.0.1"
+        certificate("root", "R", "ec", None, ca)
+        certificate("sub", "S", "ec", "root", ca, "nameConstraints=permitted;DNS:test")
+        certificate("leaf", "a.test", "ec", "sub", names, "extendedKeyUsage=serverAuth,clientAuth", "keyUsage=digitalSignature")
+        certificate("weak", "a.test", "rsa", "sub", names, "tlsfeature=status_request", "crlDistributionPoints=URI:http://c.test/1")
+        for byte in (0, 1, 2, 4, 8):
+            save("proof", f"whole{byte}", bytes([byte]) + read("leaf.pem", "leaf.key", "sub.pem", "root.pem"))
+        save("proof", "weak", b"\x0a" + read("weak.pem", "weak.key", "sub.pem", "root.pem"))
+        save("proof", "self-signed", b"\x02" + read("root.pem", "root.key"))
+        openssl("pkcs8", "-topk8", "-in", "leaf.key", "-out", "locked", "-passout", "pass:secret", "-iter", "1", "-v1", "PBE-SHA1-3DES")
+        openssl("ec", "-in", "leaf.key", "-aes128", "-passout", "pass:secret", "-out", "legacy")
+        openssl("rsa", "-in", "weak.key", "-traditional", "-outform", "DER", "-out", "pkcs1")
+        for name in ("locked", "legacy", "pkcs1"):
+            save("pool", name, read(name))
+        save("pool", "utf16", read("leaf.pem").decode().encode("utf-16"))
+        save("pool", "crlf", b"\xef\xbb\xbf" + read("leaf.pem").replace(b"\n", b"\r\n"))
+
+
+def sockets():
+    save("control", "ping", b"\x10\x00" + b'{"command":"ping"}\n')
+    save("control", "byte-by-byte", b"\x00\x02" + b'{"command":"submit"}\nand more\n')
+    save("control", "half", b"\x01\x83" + b'{"command":"status"')
+    save("control", "files", b"\x04\x40" + b'{"command":"submit","files":["a","b"]}\n' + b"x" * 200)
+    save("control", "too-many-files", b"\x04\x41" + b'{"command":"submit"}\n')
+    nginx = ("http { ssl_certificate a.pem; ssl_certificate_key 'a b.key';\nserver { listen 443 ssl; server_name a.test; }\n"
+             "server { listen 8443 ssl; ssl_certificate /x/\\\"b.pem;ssl_certificate_key\n/x/b.key; } }\n")
+    apache = ("Listen 443\n<VirtualHost *:443>\nServerName a.test\nSSLEngine on\nSSLCertificateFile \"/x/a b.pem\"\r\n"
+              "SSLCertificateKeyFile /x/a.key\n SSLCertificateChainFile \\\n /x/chain.pem\n</VirtualHost>\n")
+    for quotes in (0, 2):
+        save("edits", f"nginx{quotes}", bytes([quotes]) + nginx.encode())
+        save("edits", f"apache{quotes}", bytes([quotes + 1]) + apache.encode())
+
+
 def texts():
     window = '{"suggestedWindow":{"start":"2026-11-23T00:00:00Z","end":"2026-11-24T00:00:00+09:00"}'
     save("ari", "window", window + ',"explanationURL":"https://ca.test/why"}')
@@ -148,7 +198,7 @@ def texts():
     save("audit", "whole", lines)
     save("audit", "broken", lines.replace(zeros, "1" * 64))
     save("audit", "cut", lines[:-20])
-    for kind in range(8):
+    for kind in range(11):
         save("messages", f"zeros{kind}", bytes([kind]) + bytes(400))
         save("messages", f"text{kind}", bytes([kind]) + bytes([1, 0, 0, 0]) * 60)
 
@@ -157,6 +207,8 @@ def main():
     lists()
     answers()
     files()
+    pairs()
+    sockets()
     texts()
 
 

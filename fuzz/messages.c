@@ -5,9 +5,11 @@
 #include "base/memory.h"
 #include "fuzz.h"
 #include "wire/check.h"
+#include "wire/fetch.h"
 #include "wire/identify.h"
 #include "wire/keygen.h"
 #include "wire/probe.h"
+#include "wire/sources.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -40,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	if (!len)
 		return 0;
 	struct unpacker u = {.bytes = bytes + 1, .len = len - 1};
-	switch (bytes[0] % 8) {
+	switch (bytes[0] % 11) {
 	case 0:
 		ROUND(check_request, check_request_done);
 		break;
@@ -61,6 +63,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		break;
 	case 6:
 		ROUND(probe_request, probe_request_done);
+		break;
+	case 7:
+		ROUND(fetch_request, fetch_request_done);
+		break;
+	case 8:
+		ROUND(fetch_reply, fetch_reply_done);
+		break;
+	case 9:
+		ROUND(sources_reply, sources_reply_done);
 		break;
 	default:
 		ROUND(probe_reply, probe_reply_done);

@@ -1,5 +1,5 @@
 /* Runs a target over its corpus: each file whole, cut off at each of up to 512 places, and with one byte changed at
- * each of as many. `fuzz_NAME FOLDER`. */
+ * each of as many. `fuzz_NAME FOLDER [PLACES]`. */
 #include <dirent.h>
 #include <string.h>
 
@@ -14,9 +14,9 @@ static void one(const uint8_t *bytes, size_t len)
 	free(copy);
 }
 
-static void around(uint8_t *bytes, size_t len)
+static void around(uint8_t *bytes, size_t len, size_t places)
 {
-	size_t step = len / 512 + 1;
+	size_t step = len / places + 1;
 	one(bytes, len);
 	for (size_t n = 0; n < len; n += step) {
 		one(bytes, n);
@@ -29,10 +29,10 @@ static void around(uint8_t *bytes, size_t len)
 
 int main(int argc, char **argv)
 {
-	size_t files = 0;
-	DIR *folder = argc == 2 ? opendir(argv[1]) : NULL;
+	size_t files = 0, places = argc == 3 ? strtoul(argv[2], NULL, 10) : 512;
+	DIR *folder = argc >= 2 && places ? opendir(argv[1]) : NULL;
 	if (!folder) {
-		fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+		fprintf(stderr, "usage: %s FOLDER [PLACES]\n", argv[0]);
 		return 2;
 	}
 	LLVMFuzzerInitialize(&argc, &argv);
@@ -43,7 +43,7 @@ int main(int argc, char **argv)
 		AUTO_FREE uint8_t *bytes = xmalloc(1 << 20);
 		FILE *f = fopen(path, "re");
 		MUST(f);
-		around(bytes, fread(bytes, 1, 1 << 20, f));
+		around(bytes, fread(bytes, 1, 1 << 20, f), places);
 		fclose(f);
 		files++;
 	}
