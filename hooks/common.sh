@@ -29,10 +29,11 @@ first_of() {
 	printf '%s\n' "$1"
 }
 
-# is_binary PID: 0 the process is $BINARY, 1 it is not or has ended, 75 this user may not know
+# is_binary PID: 0 the process is $BINARY, 1 it is not or has ended, 75 this user may not know, or it is a program of the
+# same name elsewhere ($OTHER)
 is_binary() {
 	# the state stands behind the last ')': the name of a program may hold anything
-	state=''
+	state='' OTHER=''
 	{ while read -r line; do state=${line##*) }; done <"/proc/$1/stat"; } 2>/dev/null || return 1
 	case $state in '' | [ZX]*) return 1 ;; esac
 	# shellcheck disable=SC3013 # the shells that lack -ef go on below
@@ -40,8 +41,10 @@ is_binary() {
 	wanted=$(readlink -f "$BINARY") || wanted=$BINARY
 	if exe=$(readlink "/proc/$1/exe" 2>/dev/null); then
 		exe=${exe% (deleted)} # replaced by an upgrade; still the one that serves
-		[ "$exe" = "$wanted" ] || [ "$exe" = "$BINARY" ]
-		return
+		[ "$exe" = "$wanted" ] || [ "$exe" = "$BINARY" ] && return 0
+		[ "${exe##*/}" = "${wanted##*/}" ] || return 1
+		OTHER=$exe # most likely the server itself, installed elsewhere: not "not running"
+		return $CANT_TELL
 	fi
 	# another user's process: its command line says enough to say no, not to say yes for certain
 	cmdline=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null)
@@ -72,7 +75,9 @@ find_parent() {
 	status=$?
 	case $status in
 	0) PARENT=$pid ;;
-	"$CANT_TELL") WHY="process $pid of $PIDFILE belongs to another user: can't tell whether it is $BINARY" ;;
+	"$CANT_TELL")
+		WHY="process $pid of the pid file $PIDFILE is $OTHER, not $BINARY: where it is the server, set binary = \"$OTHER\""
+		[ -n "$OTHER" ] || WHY="process $pid of $PIDFILE belongs to another user: can't tell whether it is $BINARY" ;;
 	*) WHY="not running: process $pid of the pid file $PIDFILE is gone or is not $BINARY" ;;
 	esac
 	return $status
