@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -27,16 +28,29 @@ enum place {
 	PLACES
 };
 
+/* One place of one watch on its kernel watch. */
+struct seat {
+	struct watch *watch;
+	int wd;
+	char *name; /* in PARENT and TARGET: the entry that matters */
+	struct seat *next, **link;
+};
+
+/* Two paths to one folder share it: it goes with the last seat. */
+struct kernel_watch {
+	int wd;
+	struct seat *seats;
+};
+
 struct watch {
 	struct watcher *watcher;
 	struct watch *next, **link;
 	char *path;
 	watch_cb cb;
 	void *data;
-	int wd[PLACES];
-	char *name[PLACES]; /* in PARENT and TARGET: the entry that matters */
-	bool stale;         /* a kernel watch may be on the wrong folder */
-	bool changed;       /* to be reported */
+	struct seat seats[PLACES];
+	struct watch *next_changed, **changed; /* `changed`: NULL while there is nothing to report */
+	bool stale;                            /* a kernel watch may be on the wrong folder */
 	bool warned;
 };
 
@@ -46,31 +60,73 @@ struct watcher {
 	struct poller *poller;
 	struct timer *turn;
 	struct watch *all;
-	struct watch *cursor; /* the next to be looked at by `report`, kept right by watch_close */
-	bool *closed;         /* tells `report` that a callback closed all */
+	struct watch *changed; /* to be reported: an event costs the same however many watches there are */
+	void *kernel;          /* a tree of kernel_watch */
+	bool reporting, gone;  /* gone: a callback of `report` closed it */
 };
 
 /* ---- setting the kernel's watches ---- */
 
-static bool in_use(const struct watcher *watcher, int wd)
+static int by_wd(const void *a, const void *b)
 {
-	for (const struct watch *w = watcher->all; w; w = w->next)
-		for (int i = 0; i < PLACES; i++)
-			if (w->wd[i] == wd)
-				return true;
-	return false;
+	int x = ((const struct kernel_watch *)a)->wd, y = ((const struct kernel_watch *)b)->wd;
+	return x < y ? -1 : x > y;
 }
 
-/* Puts the place on another kernel watch; the old one goes if nobody else needs it. */
+static struct kernel_watch *find_kernel(const struct watcher *watcher, int wd)
+{
+	const struct kernel_watch wanted = {.wd = wd};
+	void *found = tfind(&wanted, &watcher->kernel, by_wd);
+	return found ? *(struct kernel_watch **)found : NULL;
+}
+
+static void sit_down(struct seat *seat, int wd)
+{
+	struct watcher *watcher = seat->watch->watcher;
+	struct kernel_watch *k = find_kernel(watcher, wd);
+	if (!k) {
+		k = xcalloc(1, sizeof *k);
+		k->wd = wd;
+		if (!tsearch(k, &watcher->kernel, by_wd))
+			abort(); /* out of memory */
+	}
+	seat->wd = wd;
+	seat->next = k->seats;
+	seat->link = &k->seats;
+	if (seat->next)
+		seat->next->link = &seat->next;
+	k->seats = seat;
+}
+
+/* The kernel watch goes with its last seat, unless the kernel has dropped it already. */
+static void stand_up(struct seat *seat)
+{
+	struct watcher *watcher = seat->watch->watcher;
+	struct kernel_watch *k = find_kernel(watcher, seat->wd);
+	*seat->link = seat->next;
+	if (seat->next)
+		seat->next->link = seat->link;
+	if (!k->seats) {
+		(void)inotify_rm_watch(watcher->fd, k->wd);
+		tdelete(k, &watcher->kernel, by_wd);
+		free(k);
+	}
+	seat->wd = -1;
+}
+
+/* Puts the place on another kernel watch, or on none (-1). */
 static void set_place(struct watch *w, enum place place, int wd, const char *name)
 {
-	int old = w->wd[place];
-	w->wd[place] = wd;
+	struct seat *seat = &w->seats[place];
 	char *copy = xstrdup(name);
-	free(w->name[place]);
-	w->name[place] = copy;
-	if (old >= 0 && old != wd && !in_use(w->watcher, old))
-		(void)inotify_rm_watch(w->watcher->fd, old); /* the kernel may have dropped it already */
+	free(seat->name);
+	seat->name = copy;
+	if (seat->wd == wd)
+		return;
+	if (seat->wd >= 0)
+		stand_up(seat);
+	if (wd >= 0)
+		sit_down(seat, wd);
 }
 
 /* A kernel watch, -1 where there is no such folder; other failures go to *ret_error. */
@@ -143,10 +199,11 @@ static int arm(struct watch *w, int up)
 	AUTO_FREE char *above = NULL;
 	for (int i = 0; i < 8; i++) { /* until nothing nearer has come into being meanwhile; then events tell */
 		arm_parent(w, up, &error);
-		if (above && w->name[PLACE_PARENT] && strcmp(above, w->name[PLACE_PARENT]) == 0)
+		const char *name = w->seats[PLACE_PARENT].name;
+		if (above && name && strcmp(above, name) == 0)
 			break;
 		free(above);
-		above = xstrdup(w->name[PLACE_PARENT]);
+		above = xstrdup(name);
 	}
 	arm_target(w, &error);
 	set_place(w, PLACE_FOLDER, add(w->watcher, w->path, &error), NULL);
@@ -164,40 +221,58 @@ static bool is_complete(const struct watch *w, const char *name)
 	return lstat(path, &st) == 0 && (S_ISLNK(st.st_mode) || S_ISDIR(st.st_mode) || st.st_nlink > 1);
 }
 
-static void look_at(struct watch *w, const struct inotify_event *e, const char *name)
+static void mark_changed(struct watch *w)
 {
-	for (int i = 0; i < PLACES; i++) {
-		if (w->wd[i] != e->wd)
-			continue;
-		if (e->mask & (IN_IGNORED | IN_UNMOUNT))
-			w->wd[i] = -1; /* the kernel has dropped it */
-		bool named = w->name[i] && strcmp(name, w->name[i]) == 0 && (e->mask & NAMES);
-		if ((e->mask & LOST) || named)
-			w->stale = w->changed = true;
-		if (i == PLACE_FOLDER && ((e->mask & CHANGES) || ((e->mask & IN_CREATE) && !w->changed &&
-								  ((e->mask & IN_ISDIR) || is_complete(w, name)))))
-			w->changed = true;
+	struct watcher *watcher = w->watcher;
+	if (w->changed)
+		return;
+	w->next_changed = watcher->changed;
+	w->changed = &watcher->changed;
+	if (w->next_changed)
+		w->next_changed->changed = &w->next_changed;
+	watcher->changed = w;
+}
+
+static void unmark_changed(struct watch *w)
+{
+	if (!w->changed)
+		return;
+	*w->changed = w->next_changed;
+	if (w->next_changed)
+		w->next_changed->changed = w->changed;
+	w->changed = NULL;
+}
+
+static void look_at(struct seat *seat, const struct inotify_event *e, const char *name)
+{
+	struct watch *w = seat->watch;
+	bool named = seat->name && strcmp(name, seat->name) == 0 && (e->mask & NAMES);
+	if (e->mask & (IN_IGNORED | IN_UNMOUNT))
+		stand_up(seat); /* the kernel has dropped it */
+	if ((e->mask & LOST) || named) {
+		w->stale = true;
+		mark_changed(w);
 	}
+	if (seat == &w->seats[PLACE_FOLDER] &&
+	    ((e->mask & CHANGES) ||
+	     ((e->mask & IN_CREATE) && !w->changed && ((e->mask & IN_ISDIR) || is_complete(w, name)))))
+		mark_changed(w);
 }
 
 static void report(void *data)
 {
 	struct watcher *watcher = data;
-	bool closed = false;
 	timer_close(watcher->turn);
 	watcher->turn = NULL;
-	watcher->closed = &closed;
-	watcher->cursor = watcher->all;
-	while (!closed && watcher->cursor) {
-		struct watch *w = watcher->cursor;
-		watcher->cursor = w->next;
-		if (!w->changed)
-			continue;
-		w->changed = false;
+	watcher->reporting = true;
+	while (watcher->changed) {
+		struct watch *w = watcher->changed;
+		unmark_changed(w);
 		w->cb(w->data);
 	}
-	if (!closed)
-		watcher->closed = NULL;
+	watcher->reporting = false;
+	if (watcher->gone)
+		free(watcher);
 }
 
 static void arm_again(struct watch *w)
@@ -216,11 +291,14 @@ static void dispatch(struct watcher *watcher, const char *bytes, size_t len)
 		memcpy(&e, bytes + at, sizeof e);
 		const char *name = e.len ? bytes + at + sizeof e : "";
 		at += sizeof e + e.len;
-		for (struct watch *w = watcher->all; w; w = w->next) {
-			if (e.mask & IN_Q_OVERFLOW)
-				w->stale = w->changed = true;
-			else
-				look_at(w, &e, name);
+		struct kernel_watch *k = find_kernel(watcher, e.wd);
+		for (struct seat *seat = k ? k->seats : NULL, *next; seat; seat = next) {
+			next = seat->next; /* the last one may take k with it */
+			look_at(seat, &e, name);
+		}
+		for (struct watch *w = e.mask & IN_Q_OVERFLOW ? watcher->all : NULL; w; w = w->next) {
+			w->stale = true;
+			mark_changed(w);
 		}
 	}
 }
@@ -232,13 +310,10 @@ static void events_came(void *data)
 	ssize_t n;
 	for (int i = 0; i < READS_MAX && (n = read(watcher->fd, buf, sizeof buf)) > 0; i++)
 		dispatch(watcher, buf, (size_t)n);
-	bool any = false;
-	for (struct watch *w = watcher->all; w; w = w->next) {
+	for (struct watch *w = watcher->changed; w; w = w->next_changed)
 		if (w->stale)
 			arm_again(w);
-		any |= w->changed;
-	}
-	if (any && !watcher->turn)
+	if (watcher->changed && !watcher->turn)
 		watcher->turn = timer_start(watcher->loop, 0, report, watcher);
 }
 
@@ -261,7 +336,7 @@ struct watcher *watcher_new(struct loop *loop, struct fault *fault)
 static void free_watch(struct watch *w)
 {
 	for (int i = 0; i < PLACES; i++)
-		free(w->name[i]);
+		free(w->seats[i].name);
 	free(w->path);
 	free(w);
 }
@@ -270,17 +345,19 @@ void watcher_close(struct watcher *watcher)
 {
 	if (!watcher)
 		return;
-	if (watcher->closed)
-		*watcher->closed = true;
+	watcher->changed = NULL;
 	while (watcher->all) {
 		struct watch *w = watcher->all;
 		watcher->all = w->next;
 		free_watch(w);
 	}
+	tdestroy(watcher->kernel, free);
 	timer_close(watcher->turn);
 	poller_close(watcher->poller);
 	close(watcher->fd); /* and with it all kernel watches */
-	free(watcher);
+	watcher->gone = true;
+	if (!watcher->reporting)
+		free(watcher);
 }
 
 struct watch *watch_start(struct watcher *watcher, const char *path, watch_cb cb, void *data, struct fault *fault)
@@ -293,14 +370,14 @@ struct watch *watch_start(struct watcher *watcher, const char *path, watch_cb cb
 	w->cb = cb;
 	w->data = data;
 	for (int i = 0; i < PLACES; i++)
-		w->wd[i] = -1;
+		w->seats[i] = (struct seat){.watch = w, .wd = -1};
 	w->link = &watcher->all;
 	w->next = watcher->all;
 	if (w->next)
 		w->next->link = &w->next;
 	watcher->all = w;
 	int error = arm(w, 1);
-	if (w->wd[PLACE_FOLDER] >= 0 || w->wd[PLACE_PARENT] >= 0)
+	if (w->seats[PLACE_FOLDER].wd >= 0 || w->seats[PLACE_PARENT].wd >= 0)
 		return w;
 	if (error == ENOSPC)
 		fault_errno(fault, error, "%s can't be watched (see sysctl fs.inotify.max_user_watches)", path);
@@ -314,11 +391,9 @@ void watch_close(struct watch *watch)
 {
 	if (!watch)
 		return;
-	struct watcher *watcher = watch->watcher;
 	for (int i = 0; i < PLACES; i++)
 		set_place(watch, (enum place)i, -1, NULL);
-	if (watcher->cursor == watch)
-		watcher->cursor = watch->next;
+	unmark_changed(watch);
 	*watch->link = watch->next;
 	if (watch->next)
 		watch->next->link = watch->link;

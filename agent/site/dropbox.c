@@ -113,6 +113,8 @@ static void retry(void *data)
 	struct dropbox *box = data;
 	timer_close(box->retry);
 	box->retry = NULL;
+	for (size_t i = 0; i < box->nboxes; i++)
+		box->boxes[i].changed = true;
 	for (size_t i = 0; i < box->nitems; i++)
 		if (box->items[i]->state == ITEM_TROUBLE)
 			box->items[i]->state = box->items[i]->found.n ? ITEM_WAITING : ITEM_NEW;
@@ -296,11 +298,14 @@ static void look(void *data)
 	struct dropbox *box = data;
 	timer_close(box->timer);
 	box->timer = NULL;
-	look_into_box(box, box->site->folders.incoming, "");
-	for (size_t i = 0; i < box->site->ncertificates; i++) {
-		const char *name = box->site->certificates[i]->settings->name;
-		AUTO_CLOSE int folder = files_open_folder(box->site->folders.incoming, name, 0700, NULL);
-		look_into_box(box, folder, name);
+	for (size_t i = 0; i < box->nboxes; i++) {
+		struct box *b = &box->boxes[i];
+		if (!b->changed)
+			continue;
+		b->changed = false;
+		AUTO_CLOSE int folder =
+			files_open_folder(box->site->folders.incoming, *b->name ? b->name : ".", 0700, NULL);
+		look_into_box(box, folder, b->name);
 	}
 	while (starts_identifying(box))
 		;
@@ -308,11 +313,17 @@ static void look(void *data)
 		;
 }
 
-void dropbox_look_soon(void *data)
+void dropbox_look_soon(struct dropbox *box)
 {
-	struct dropbox *box = data;
 	if (!box->timer)
 		box->timer = timer_start(box->site->loop, 0, look, box);
+}
+
+static void on_change(void *data)
+{
+	struct box *b = data;
+	b->changed = true;
+	dropbox_look_soon(b->all);
 }
 
 void dropbox_review(struct dropbox *box, const struct certificate *c)
@@ -349,14 +360,12 @@ static void take_up(struct dropbox *box, const char *name)
 	json_decref(record);
 }
 
-static int watch_box(struct dropbox *box, const char *path, struct fault *fault)
+static int watch_box(struct dropbox *all, const char *path, const char *name, struct fault *fault)
 {
-	struct watch *watch = watch_start(box->site->watcher, path, dropbox_look_soon, box, fault);
-	if (!watch)
-		return fault->code;
-	box->watches = xrealloc(box->watches, (box->nwatches + 1) * sizeof(*box->watches));
-	box->watches[box->nwatches++] = watch;
-	return 0;
+	struct box *b = &all->boxes[all->nboxes++];
+	*b = (struct box){.all = all, .name = name, .changed = true};
+	b->watch = watch_start(all->site->watcher, path, on_change, b, fault);
+	return b->watch ? 0 : fault->code;
 }
 
 struct dropbox *dropbox_open(struct site *site, struct fault *fault)
@@ -365,12 +374,13 @@ struct dropbox *dropbox_open(struct site *site, struct fault *fault)
 	struct dropbox *box = xcalloc(1, sizeof *box);
 	box->site = site;
 	AUTO_FREE char *incoming = xasprintf("%s/incoming", site->settings->state_dir);
-	int r = watch_box(box, incoming, fault);
+	box->boxes = xcalloc(site->ncertificates + 1, sizeof *box->boxes);
+	int r = watch_box(box, incoming, "", fault);
 	for (size_t i = 0; r == 0 && i < site->ncertificates; i++) {
 		const char *name = site->certificates[i]->settings->name;
 		AUTO_CLOSE int folder = files_open_folder(site->folders.incoming, name, 0700, fault);
 		AUTO_FREE char *path = xasprintf("%s/%s", incoming, name);
-		r = folder < 0 ? folder : watch_box(box, path, fault);
+		r = folder < 0 ? folder : watch_box(box, path, name, fault);
 	}
 	if (r == 0)
 		r = files_list(site->folders.work, false, &names, fault);
@@ -389,13 +399,13 @@ void dropbox_close(struct dropbox *box)
 {
 	if (!box)
 		return;
-	for (size_t i = 0; i < box->nwatches; i++)
-		watch_close(box->watches[i]);
+	for (size_t i = 0; i < box->nboxes; i++)
+		watch_close(box->boxes[i].watch);
 	for (size_t i = 0; i < box->nitems; i++)
 		item_free(box->items[i]);
 	timer_close(box->timer);
 	timer_close(box->retry);
-	free(box->watches);
+	free(box->boxes);
 	free(box->items);
 	free(box);
 }

@@ -27,10 +27,18 @@ struct item {
 	bool alone;      /* identified without others: one of them may have brought the worker down */
 };
 
+/* One folder. */
+struct box {
+	struct dropbox *all;
+	const char *name; /* of its certificate; "": incoming/ itself */
+	struct watch *watch;
+	bool changed;
+};
+
 struct dropbox {
 	struct site *site;
-	struct watch **watches;
-	size_t nwatches;
+	struct box *boxes;
+	size_t nboxes;
 	struct timer *timer; /* a look that was asked for */
 	struct item **items;
 	size_t nitems;
@@ -49,5 +57,5 @@ bool dropbox_pair_one(struct dropbox *box);
 /* Trouble that says nothing against the file: it waits and is looked at again. `died`: a worker did over it; after a
  * few of these it is refused. */
 void dropbox_trouble(struct dropbox *box, struct item *item, bool died, const char *why);
-void dropbox_look_soon(void *box);
+void dropbox_look_soon(struct dropbox *box); /* at the items; at the folders that changed */
 #endif

@@ -102,6 +102,29 @@ static json_t *certificate_json(struct certificate *c)
 	return o;
 }
 
+static void add_json(struct text *t, const char *before, json_t *o)
+{
+	AUTO_FREE char *s = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	text_add(t, "%s%s", before, s ? s : "null");
+}
+
+void status_write(const struct site *site, const char *only, struct text *ret)
+{
+	char now[32];
+	const char *comma = "";
+	text_add(ret, "{\"version\":\"%s\",\"time\":\"%s\",\"certificates\":[", CERTSWAP_VERSION,
+		 text_from_time_ms(clock_wall_ms(), now));
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		if (only && strcmp(only, site->certificates[i]->settings->name) != 0)
+			continue;
+		add_json(ret, comma, certificate_json(site->certificates[i]));
+		comma = ",";
+	}
+	add_json(ret, "],\"waiting\":", dropbox_waiting(site->dropbox));
+	text_add(ret, "}");
+}
+
 json_t *status_json(const struct site *site, const char *only)
 {
 	char now[32];

@@ -18,9 +18,10 @@ int meta_save(int generation, const struct meta *meta, struct fault *fault)
 		record_from_time(meta->made_at), "publicly_trusted", meta->publicly_trusted);
 	if (!record)
 		return fault_set(fault, -EINVAL, "the certificate's fields are not UTF-8 text");
+	const struct digest none = {0};
 	json_t *files = json_array();
 	for (size_t i = 0; i < STORE_FILES; i++)
-		json_array_append_new(files, record_from_digest(&meta->files[i]));
+		json_array_append_new(files, record_from_digest(meta->files ? &meta->files[i] : &none));
 	json_object_set_new(record, "files", files);
 	if (meta->issuer_ski)
 		json_object_set_new(record, "issuer_ski", json_string(meta->issuer_ski));
@@ -54,6 +55,7 @@ int meta_load(int generation, struct meta *ret, struct fault *fault)
 	if (json_object_get(record, "issuer_ski")) /* older ones have none */
 		ret->issuer_ski = xstrdup(record_string(&r, "issuer_ski"));
 	struct words files = record_words(&r, "files");
+	ret->files = xcalloc(STORE_FILES, sizeof *ret->files);
 	for (size_t i = 0; i < STORE_FILES && !r.failed; i++)
 		if (i >= files.n || digest_parse(files.v[i], &ret->files[i]) < 0)
 			r = (struct reader){.failed = true, .field = "files"};
@@ -73,6 +75,7 @@ void meta_done(struct meta *m)
 	free(m->subject);
 	free(m->key_type);
 	free(m->origin);
+	free(m->files);
 	words_done(&m->names);
 	words_done(&m->accepted);
 	*m = (struct meta){0};
@@ -87,6 +90,7 @@ void meta_copy(struct meta *to, const struct meta *from)
 	to->subject = xstrdup(from->subject);
 	to->key_type = xstrdup(from->key_type);
 	to->origin = xstrdup(from->origin);
+	to->files = from->files ? xmemdup(from->files, STORE_FILES * sizeof *from->files) : NULL;
 	to->names = to->accepted = (struct words){0};
 	words_copy(&to->names, &from->names);
 	words_copy(&to->accepted, &from->accepted);

@@ -18,7 +18,7 @@ struct meta {
 	struct words names, accepted; /* accepted: finding codes that a person let pass */
 	int64_t not_before, not_after, made_at;
 	bool publicly_trusted;
-	struct digest files[STORE_FILES]; /* SHA-256 of the content of each file, as it was sealed */
+	struct digest *files; /* STORE_FILES: SHA-256 of the content of each, as it was sealed; NULL: not sealed yet */
 };
 int meta_save(int generation, const struct meta *meta, struct fault *fault); /* durable; 0 or negative errno */
 int meta_load(int generation, struct meta *ret, struct fault *fault);        /* meta_done when 0 */

@@ -246,8 +246,10 @@ int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], cons
 	if (r == 0)
 		r = files_sync_folder(generations, fault);
 	struct meta sealed = *meta;
+	struct digest files[STORE_FILES];
 	for (int i = 0; i < STORE_FILES; i++)
-		sealed.files[i] = hash_file(fds[i]);
+		files[i] = hash_file(fds[i]);
+	sealed.files = files;
 	return r < 0 ? r : meta_save(generation, &sealed, fault); /* last: it makes the generation exist */
 }
 

@@ -26,6 +26,7 @@ static struct meta make_meta(void)
 	words_add(&m.names, "shop.test");
 	words_add(&m.names, "*.shop.test");
 	words_add(&m.accepted, "SCT_MISSING");
+	m.files = xcalloc(STORE_FILES, sizeof *m.files);
 	for (unsigned int i = 0; i < STORE_FILES; i++)
 		m.files[i] = hash_bytes(&i, sizeof i);
 	return m;
@@ -47,7 +48,7 @@ static void expect_same(const struct meta *a, const struct meta *b)
 	cr_expect_str_eq(a->origin, b->origin);
 	cr_expect_str_eq(names_a, names_b);
 	cr_expect_str_eq(accepted_a, accepted_b);
-	cr_expect_arr_eq(a->files, b->files, sizeof a->files);
+	cr_expect_arr_eq(a->files, b->files, STORE_FILES * sizeof *a->files);
 }
 
 FILES_TEST(meta, every_field_comes_back_and_is_copied)
