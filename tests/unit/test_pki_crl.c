@@ -141,6 +141,14 @@ Test(pki_crl, who_signed_it)
 	cr_expect_eq(scan_list(der.b, der.n, f.leaf.x509, f.sub.x509, 0).list.state, CRL_BAD_SIGNATURE);
 	free(der.b);
 	made_done(&twin);
+	/* a CA of another name with the very key */
+	ca.cn = "Other CA";
+	ca.key = f.sub.key;
+	twin = make(ca, &f.root);
+	der = make_crl(&w, &twin);
+	cr_expect_eq(scan_list(der.b, der.n, f.leaf.x509, f.sub.x509, 0).list.state, CRL_WRONG_ISSUER);
+	free(der.b);
+	made_done(&twin);
 	family_done(&f);
 }
 
@@ -200,6 +208,13 @@ Test(pki_crl, never_goes_back)
 	o.known_this_update = 0;
 	cr_expect_eq(scan_with(&o, der.b, der.n, f.leaf.x509, 0).list.state, CRL_WENT_BACK);
 	free(der.b);
+	w.more[0] = "2.5.29.20"; /* CRLNumber: nothing, below zero, longer than 20 octets */
+	static const char *const none[] = {"DER:05:00", "DER:02:01:ff",
+					   "DER:02:15:01:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00"};
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		w.more[1] = none[i];
+		expect_refused(&f, w, CRL_MALFORMED);
+	}
 	struct crl_number n;
 	cr_expect_lt(crl_number_parse("0001", &n), 0);
 	cr_expect_lt(crl_number_parse("abc", &n), 0);

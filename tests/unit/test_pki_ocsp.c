@@ -19,6 +19,7 @@ struct reply {
 	const EVP_MD *id, *digest; /* NULL: SHA-1, SHA-256 */
 	int status, reason;        /* reason -1: none */
 	int64_t from, until;       /* 0: an hour ago, in 3 days; until -1: none */
+	int64_t produced;          /* 0: a minute ago */
 	const uint8_t *nonce;
 	size_t nonce_len;
 	const char *extension; /* of the single response: DER value, critical */
@@ -49,7 +50,8 @@ static uint8_t *make_reply(const struct family *f, const struct reply *r, size_t
 	const struct made *signer = r->signer ? r->signer : &f->sub;
 	const EVP_MD *digest = r->digest ? r->digest : EVP_sha256();
 	unsigned long flags = OCSP_NOTIME | (r->by_key ? OCSP_RESPID_KEY : 0) | (r->no_certs ? OCSP_NOCERTS : 0);
-	ASN1_GENERALIZEDTIME_set((ASN1_GENERALIZEDTIME *)(uintptr_t)OCSP_resp_get0_produced_at(basic), NOW - 60);
+	ASN1_GENERALIZEDTIME_set((ASN1_GENERALIZEDTIME *)(uintptr_t)OCSP_resp_get0_produced_at(basic),
+				 r->produced ? r->produced : NOW - 60);
 	if (OCSP_basic_sign(basic, signer->x509, signer->key, digest, NULL, flags) != 1)
 		abort();
 	OCSP_RESPONSE *response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
@@ -164,6 +166,62 @@ Test(pki_ocsp, who_may_sign)
 	family_done(&f);
 }
 
+/* Delegates with one thing wrong each that only a forger or a careless CA makes. */
+Test(pki_ocsp, forged_delegates)
+{
+	struct family f = make_family();
+	struct ocsp_question q = question(&f);
+	struct made stranger = make((struct wish){.cn = "Other CA", .ca = true}, &f.root);
+	const struct made forger = {.key = stranger.key,
+				    .x509 = f.sub.x509}, /* names and key identifier of our issuer */
+		other_name = {.key = f.sub.key, .x509 = stranger.x509};
+	struct wish w = {.cn = "ocsp", .usage = "digitalSignature", .purpose = "OCSPSigning"}, weak = w, early = w;
+	weak.digest = EVP_sha1();
+	early.from = NOW + DAY;
+	struct made v[] = {make(w, &forger), make(w, &other_name), make(weak, &f.sub), make(early, &f.sub)};
+	struct reply r = {.status = V_OCSP_CERTSTATUS_GOOD, .reason = -1};
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
+		r.signer = &v[i];
+		EXPECT(r, OCSP_NOT_AUTHORISED);
+		made_done(&v[i]);
+	}
+	made_done(&stranger);
+	family_done(&f);
+}
+
+/* The delegate is the right one, whose certificate anybody can have; the signature is not its. */
+Test(pki_ocsp, words_in_a_delegates_mouth)
+{
+	struct family f = make_family();
+	struct ocsp_question q = question(&f);
+	struct made delegate =
+		make((struct wish){.cn = "ocsp", .usage = "digitalSignature", .purpose = "OCSPSigning"}, &f.sub);
+	struct reply r = {.status = V_OCSP_CERTSTATUS_GOOD, .reason = -1, .signer = &delegate};
+	size_t n;
+	uint8_t *der = make_reply(&f, &r, &n);
+	const unsigned char *at = der;
+	struct ocsp_answer a;
+	struct fault fault = {0};
+	cr_assert_eq(ocsp_judge(&q, der, n, &a, &fault), OCSP_GOOD, "%s", fault.text);
+	uint8_t *more = xmalloc(n + 1);
+	memcpy(more, der, n);
+	more[n] = 0;
+	cr_expect_eq(ocsp_judge(&q, more, n + 1, &a, &fault), OCSP_UNREADABLE, "a byte more");
+	free(more);
+	OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)n);
+	OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
+	const ASN1_OCTET_STRING *signature = OCSP_resp_get0_signature(basic);
+	uint8_t *place = memmem(der, n, ASN1_STRING_get0_data(signature), (size_t)ASN1_STRING_length(signature));
+	cr_assert_not_null(place);
+	place[ASN1_STRING_length(signature) - 1] ^= 1;
+	cr_expect_eq(ocsp_judge(&q, der, n, &a, &fault), OCSP_BAD_SIGNATURE);
+	OCSP_BASICRESP_free(basic);
+	OCSP_RESPONSE_free(response);
+	free(der);
+	made_done(&delegate);
+	family_done(&f);
+}
+
 Test(pki_ocsp, about_which_certificate)
 {
 	struct family f = make_family();
@@ -197,6 +255,8 @@ Test(pki_ocsp, dates)
 	EXPECT(r, OCSP_STALE);
 	q.ca = true;
 	EXPECT(r, OCSP_GOOD);
+	r = (struct reply){.status = V_OCSP_CERTSTATUS_GOOD, .reason = -1, .produced = NOW + DAY};
+	EXPECT(r, OCSP_NOT_YET_VALID);
 	family_done(&f);
 }
 
