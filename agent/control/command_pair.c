@@ -141,8 +141,9 @@ static bool is_kept(const struct certificate *c, unsigned int number)
 	struct meta meta = {0};
 	if (number == c->standby.number || store_read_meta(c->folder, number, &meta, NULL) < 0)
 		return false;
+	bool good = !digest_equal(&meta.sha256, &c->live.sha256) && !store_changed_files(c->folder, &meta);
 	meta_done(&meta);
-	return true;
+	return good;
 }
 
 /* The one that the last swap replaced; after a rollback, or where that is gone, the newest that is older than the live

@@ -139,6 +139,7 @@ enum prove_blame prove_blame(const struct fault *fault)
 	switch (fault->code) {
 	case -EKEYREVOKED:
 	case -EMSGSIZE:
+	case -ESTALE: /* a generation that is not what was proved */
 		return PROVE_PAIR;
 	case -ETIMEDOUT:
 	case -EBADMSG:
@@ -354,6 +355,10 @@ void prove_generation(struct certificate *c, unsigned int number, const struct w
 		{.fd = store_open_file(c->folder, number, "privkey.pem", &fault), .role = CHECK_SUBMITTED}};
 	struct meta meta = {0}; /* what a person let pass once stays let pass for this generation */
 	if (inputs[0].fd < 0 || inputs[1].fd < 0 || store_read_meta(c->folder, number, &meta, &fault) < 0) {
+		fail_later(c->site, cb, data, &fault);
+	} else if (store_changed_files(c->folder, &meta)) {
+		fault_set(&fault, -ESTALE, "generation %u was changed after it was proved: it is not used any more",
+			  number);
 		fail_later(c->site, cb, data, &fault);
 	} else {
 		for (size_t i = 0; accepted && i < accepted->n; i++)

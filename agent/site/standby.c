@@ -144,7 +144,10 @@ static void on_proved(const struct check_reply *reply, unsigned int number, cons
 	const struct finding *worst = reply ? findings_worst(&reply->findings) : NULL;
 	(void)number;
 	s->proving = false;
-	if (!reply) {
+	if (!reply && prove_blame(fault) == PROVE_PAIR && c->standby.number) {
+		keep_proof(c, fault->text);
+		tell(c);
+	} else if (!reply) {
 		log_warning("standby-check", "%s: %s", c->settings->name,
 			    fault->text); /* says nothing about the pair */
 	} else if (c->standby.number) {
