@@ -51,7 +51,7 @@ def main():
     arguments.add_argument("--minutes", type=float, default=10)
     arguments.add_argument("--keep", default=os.path.join(tempfile.gettempdir(), "certswap-fuzz"))
     arguments.add_argument("targets", nargs="*")
-    a = arguments.parse_args()
+    a = arguments.parse_intermixed_args()
     programs = {os.path.basename(p)[5:-4]: p for p in glob.glob(f"{a.build}/fuzz/fuzz_*_run")}
     targets = a.targets or sorted(programs)
     if not targets or set(targets) - set(programs):

@@ -224,6 +224,38 @@ static void extend(struct climb *c)
 		c->path[c->n++] = next;
 }
 
+/* Why a certificate of the issuer's name that is there is not the one; NULL: there is none of that name. */
+static const char *why_not_this(const struct climb *c, X509 *child)
+{
+	for (size_t i = 0; i < c->in->ngiven; i++) {
+		X509 *x = c->in->given[i];
+		if (X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(child)) != 0 ||
+		    X509_cmp(x, child) == 0)
+			continue;
+		switch (X509_check_issued(x, child)) {
+		case X509_V_OK:
+			return "its key did not sign it";
+		case X509_V_ERR_AKID_SKID_MISMATCH:
+		case X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH:
+			return "it is for another key of this CA";
+		case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
+			return "it may not sign certificates (keyCertSign)";
+		default:
+			return "it does not fit";
+		}
+	}
+	return NULL;
+}
+
+static char *missing_issuer(const struct climb *c, X509 *leaf, const char *issuer)
+{
+	const char *why = why_not_this(c, leaf);
+	if (why)
+		return xasprintf("the certificate of %s among the files is not its issuer's: %s", issuer, why);
+	return xasprintf("the certificate of its issuer %s is not among the files, the intermediates or the trust",
+			 issuer);
+}
+
 static void explain(struct climb *c, struct chain *ret)
 {
 	X509 *top = c->longest[c->nlongest - 1];
@@ -237,10 +269,7 @@ static void explain(struct climb *c, struct chain *ret)
 	if (cert_is_self_signed(top))
 		ret->why = xasprintf("%s is self-signed and not trusted", subject);
 	else if (ret->incomplete)
-		ret->why =
-			xasprintf("the certificate of its issuer %s is not among the files, the intermediates or the "
-				  "trust",
-				  issuer);
+		ret->why = missing_issuer(c, top, issuer);
 	else
 		ret->why = xasprintf(
 			"it ends at %s, whose issuer %s is not trusted (its root is not in the trust file, or "

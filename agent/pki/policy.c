@@ -160,7 +160,11 @@ static void judge_rsa(const struct policy_subject *s, const EVP_PKEY *key, struc
 	if (s->public_rules && bits >= RSA_BITS_MIN && bits % 8) /* BR 6.1.5 */
 		findings_add(f, FINDING_KEY_TYPE, FINDING_BLOCK,
 			     "Its RSA key has %d bits, which is not a multiple of 8.", bits);
-	if (s->public_rules && (!BN_is_odd(e) || BN_is_one(e))) /* BR 6.1.6 */
+	unsigned factor = weak_small_factor(n);
+	if (factor)
+		findings_add(f, FINDING_KEY_TYPE, FINDING_BLOCK,
+			     "Its RSA modulus can be divided by %u: the key is broken.", factor);
+	if (!BN_is_odd(e) || BN_is_one(e)) /* BR 6.1.6; with 1 anybody can sign */
 		findings_add(f, FINDING_KEY_TYPE, FINDING_BLOCK, "Its RSA exponent is not an odd number from 3 on.");
 	BN_free(n);
 	BN_free(e);

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+#define FACTOR_MAX    751 /* BR 6.1.6 */
 #define FERMAT_ROUNDS 100 /* BR 6.1.1.3(5) */
 #define LINE_BYTES    10  /* of SHA-1 in a line of the list */
 
@@ -97,6 +98,14 @@ bool weak_close_primes(const BIGNUM *n)
 	BN_CTX_end(ctx);
 	BN_CTX_free(ctx);
 	return found;
+}
+
+unsigned weak_small_factor(const BIGNUM *n)
+{
+	for (unsigned factor = 2; factor <= FACTOR_MAX; factor++)
+		if (BN_mod_word(n, factor) == 0)
+			return factor;
+	return 0;
 }
 
 struct weak_list {

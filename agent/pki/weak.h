@@ -11,6 +11,9 @@ bool weak_roca(const BIGNUM *n);
 /* Do 100 rounds of Fermat's method find the primes (CVE-2022-26320)? */
 bool weak_close_primes(const BIGNUM *n);
 
+/* The smallest factor of the modulus where it is below 752 (BR 6.1.6, SP 800-89 5.3.3); 0: there is none. */
+unsigned weak_small_factor(const BIGNUM *n);
+
 /* Debian's weak keys of 2006-2008 (CVE-2008-0166) in the format of its former package openssl-blacklist: a line a key,
  * the last 20 hexadecimal digits of the SHA-1 of "Modulus=HEX\n"; lines with '#' say nothing. */
 struct weak_list;

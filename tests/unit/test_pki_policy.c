@@ -269,10 +269,10 @@ Test(pki_policy, keys)
 	expect_key("ED25519", CHECK_PROFILE_PRIVATE, NOTHING);
 }
 
-static EVP_PKEY *public_of(BIGNUM *n)
+static EVP_PKEY *public_of(BIGNUM *n, unsigned exponent)
 {
 	BIGNUM *e = BN_new();
-	BN_set_word(e, 65537);
+	BN_set_word(e, exponent);
 	OSSL_PARAM_BLD *b = OSSL_PARAM_BLD_new();
 	OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_RSA_N, n);
 	OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_RSA_E, e);
@@ -286,6 +286,35 @@ static EVP_PKEY *public_of(BIGNUM *n)
 	EVP_PKEY_CTX_free(ctx);
 	BN_free(e);
 	return key;
+}
+
+/* Broken in themselves, whoever issued it. */
+Test(pki_policy, broken_rsa)
+{
+	struct family f = make_family();
+	BIGNUM *n = BN_new();
+	for (int broken = 0; broken < 4; broken++) {
+		/* 751 divides it; nothing below 752 does; so too, with 1 as exponent; with 2 */
+		do
+			BN_rand(n, broken ? 2048 : 2032, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD);
+		while (weak_small_factor(n));
+		if (broken == 0)
+			BN_mul_word(n, 751 * 65537UL);
+		struct wish w = sound;
+		w.key = public_of(n, broken == 2 ? 1 : broken == 3 ? 2 : 65537);
+		struct made leaf = make(w, &f.sub);
+		struct trial t = {0};
+		trial_add(&t, CHECK_SUBMITTED, joined(pem_cert(leaf.x509), pem_cert(f.sub.x509), NULL));
+		trial_trust(&t, f.root.x509);
+		t.request.profile = CHECK_PROFILE_PRIVATE;
+		trial_run(&t);
+		cr_expect_eq(blocks(&t, FINDING_KEY_TYPE), broken != 1, "%d: %s", broken, told(&t));
+		trial_done(&t);
+		made_done(&leaf);
+		EVP_PKEY_free(w.key);
+	}
+	BN_free(n);
+	family_done(&f);
 }
 
 /* Certificates for weak keys: found by the public part, whoever holds the private one. */
@@ -302,7 +331,7 @@ Test(pki_policy, weak_keys)
 	while (BN_check_prime(p, ctx, NULL) != 1);
 	BN_mul(n, n, p, ctx);
 	struct wish w = sound;
-	w.key = public_of(n);
+	w.key = public_of(n, 65537);
 	struct made leaf = make(w, &f.sub);
 	struct trial t = trial_of(&f);
 	free(t.bytes[0]);
