@@ -19,8 +19,10 @@ static void answer_with_hits(struct request *r, const struct digest *d)
 {
 	struct words names = {0};
 	struct fault fault = {0};
-	const struct notice notice = {
-		.source = "deny add", .reason = POLICY_KEY_COMPROMISE, .received_at = clock_wall()};
+	const struct notice notice = {.kind = INCIDENT_NOTICE,
+				      .source = "deny add",
+				      .reason = POLICY_KEY_COMPROMISE,
+				      .received_at = clock_wall()};
 	for (size_t i = 0; i < r->site->ncertificates; i++) {
 		struct certificate *c = r->site->certificates[i];
 		const struct meta *hits[] = {&c->live, &c->standby};
