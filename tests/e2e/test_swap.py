@@ -1,6 +1,7 @@
 """The swap on bad days: a server that is down, broken or dies."""
 import os
 import pathlib
+import signal
 import unittest
 
 from case import Case, main
@@ -120,15 +121,27 @@ class Swap(Case):
         with Run("moment", certificates=six, servers=("nginx",)) as run:
             run.agent.start()
             run.begin()
-            before = len(run.events())
-            pairs = {name: run.ca.issue(names) for name, names in six.items()}
-            for name, pair in pairs.items():  # a box each: each is identified and proved by itself
-                run.drop([pair.file(f"{name}.pem", pair.fullchain + pair.key)], name)
+            # a busy machine may take longer than the moment: one of three goes in a single reload. Who waits for
+            # nobody swaps the first alone, each time, and the others after it.
+            rounds = []
+            while len(rounds) < 3 and 1 not in rounds:
+                rounds.append(self.swaps_of_a_moment(run, six))
+            self.assertIn(1, rounds)
+
+    def swaps_of_a_moment(self, run, six):
+        """New pairs for all, in a box each while the agent stands still, so that it sees them together. How many swaps?"""
+        before = len(run.events())
+        pairs = {name: run.ca.issue(names) for name, names in six.items()}
+        run.agent.process.send_signal(signal.SIGSTOP)
+        try:
             for name, pair in pairs.items():
-                run.wait_served(pair, names=six[name])
-            wait_until("the end of it", run.settled, 20)
-            swaps = {e["transaction"] for e in run.events()[before:] if e["event"] == "swap-ended"}
-            self.assertLess(len(swaps), 5)
+                run.drop([pair.file(f"{name}.pem", pair.fullchain + pair.key)], name)
+        finally:
+            run.agent.process.send_signal(signal.SIGCONT)
+        for name, pair in pairs.items():
+            run.wait_served(pair, names=six[name])
+        wait_until("the end of it", run.settled, 20)
+        return len({e["transaction"] for e in run.events()[before:] if e["event"] == "swap-ended"})
 
     def test_response_for_another_certificate_stapled(self):
         with Run("staple", servers=("nginx",)) as run:

@@ -1,11 +1,14 @@
 """Servers that do not turn, or not everywhere: none of them is called done; the old pair is back, or a person is told
 how to get out; and certswapctl submit says so."""
+from concurrent.futures import ThreadPoolExecutor
+
 from trial import HOOK_SECONDS, Trial, TrialRun, end
 from case import Case, main
 from processes import wait_until
 from webserver import Prober
 
 BOTH = ("127.0.0.1", "::1")
+VERIFY_SECONDS = 10  # VERIFY_MS of agent/site/acts.c
 LIMIT = f"did not end within {HOOK_SECONDS}s"
 
 
@@ -14,7 +17,10 @@ class Bad(Case):
 
     def gone_back(self, run, words):
         """New pairs for all at once: each must go back, for the reason that the words name; the old one is served."""
-        for name, (pair, done) in run.submit_all(words, 200).items():
+        self.have_gone_back(run, words, run.submit_all(words, 200))
+
+    def have_gone_back(self, run, words, results):
+        for name, (pair, done) in results.items():
             with self.subTest(name):
                 self.assertExit(done, 1, *words[name])
                 status = run.agent.status(name)
@@ -58,10 +64,13 @@ class Death(Bad):
             dies = run.trials["dies"]
             before = dies.identity()
             prober = Prober(dies, dies.names[0])
-            self.gone_back(run, {"dies": ["died"]})
+            run.at_end(prober.stop)
+            submitted = ThreadPoolExecutor(1).submit(run.submit_all, ["dies"], 200)
+            down = wait_until("it is down", prober.failed, 60)[-1].ended
+            # a death is an event: who only waits for the wire to turn starts it no sooner than after VERIFY_SECONDS
+            wait_until("it is started again", lambda: prober.first(run.first["dies"].sha256, down), VERIFY_SECONDS * 0.8)
+            self.have_gone_back(run, {"dies": ["died"]}, submitted.result())
             prober.stop()
-            failed = prober.failed()
-            self.assertTrue(failed)  # it was down
             self.assertNotEqual(dies.identity(), before)
             self.assertIsNotNone(dies.pid())
 
