@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,4 +85,9 @@ void auto_close_(const int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
+}
+
+void memory_trim(void)
+{
+	malloc_trim(0);
 }

@@ -25,4 +25,6 @@ void auto_free_(void *pointer_to_pointer);
 void auto_close_(const int *fd); /* negative: nothing */
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+/* Gives the system back what was freed, after something large and passing: the C library keeps it otherwise. */
+void memory_trim(void);
 #endif

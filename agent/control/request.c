@@ -10,6 +10,7 @@
 #include "wire/finding.h"
 
 #define DEFAULT_TIMEOUT_MS 300000
+#define LARGE_ANSWER       (256 * 1024) /* bytes; the objects that it was made of are several times as large */
 
 void request_send(struct request *r, json_t *o)
 {
@@ -17,7 +18,10 @@ void request_send(struct request *r, json_t *o)
 	json_decref(o);
 	if (r->client && line)
 		client_send(r->client, line, strlen(line));
+	bool large = line && strlen(line) > LARGE_ANSWER;
 	free(line);
+	if (large)
+		memory_trim();
 }
 
 static void close_fds(struct request *r)

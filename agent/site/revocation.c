@@ -192,7 +192,7 @@ static void attach_all(struct watch_over *w)
 		look_at_client(st);
 		attach_chain(w, st, &st->live, true);
 		attach_chain(w, st, &st->standby, false);
-		for (size_t k = 0; k < STANDING_FORMERS; k++)
+		for (size_t k = 0; k < st->nformer; k++)
 			attach_chain(w, st, &st->former[k], false);
 	}
 	sweep_sources(w); /* their jobs hold subjects */
@@ -213,8 +213,9 @@ static void forget(struct standing_chain *chain)
 static void keep_former(struct standing *st, struct standing_chain *chain)
 {
 	if (chain->n && chain->meta.not_after > clock_wall()) {
-		forget(&st->former[STANDING_FORMERS - 1]);
-		memmove(&st->former[1], &st->former[0], (STANDING_FORMERS - 1) * sizeof st->former[0]);
+		standing_make_room(st);
+		forget(&st->former[st->nformer - 1]);
+		memmove(&st->former[1], &st->former[0], (st->nformer - 1) * sizeof st->former[0]);
 		st->former[0] = *chain;
 		*chain = (struct standing_chain){0};
 	} else {
@@ -252,11 +253,13 @@ static void want_former(struct watch_over *w, struct standing *st)
 		const struct incident *in = site->incidents[i];
 		struct meta meta = {0};
 		if (in->owner != st->certificate || in->stage != INCIDENT_AWAITING_REVOCATION || !in->generation ||
-		    st->former[0].generation ||
+		    (st->nformer && st->former[0].generation) ||
 		    store_read_meta(st->certificate->folder, in->generation, &meta, NULL) < 0)
 			continue;
-		if (digest_equal(&meta.sha256, &in->sha256))
+		if (digest_equal(&meta.sha256, &in->sha256)) {
+			standing_make_room(st);
 			want(w, st, &st->former[0], &meta);
+		}
 		meta_done(&meta);
 	}
 }
@@ -278,7 +281,7 @@ static void want_all(struct watch_over *w)
 		if (!st->recalled)
 			standing_recall_formers(st);
 		st->recalled = true;
-		for (size_t k = 0; k < STANDING_FORMERS; k++)
+		for (size_t k = 0; k < st->nformer; k++)
 			want(w, st, &st->former[k], &st->former[k].meta);
 	}
 }
@@ -441,7 +444,7 @@ void revocation_told(struct watch_over *w, struct subject *b)
 			continue;
 		tell_chain(st, &st->live, b);
 		tell_chain(st, &st->standby, b);
-		for (size_t k = 0; k < STANDING_FORMERS; k++)
+		for (size_t k = 0; k < st->nformer; k++)
 			tell_chain(st, &st->former[k], b);
 	}
 }
@@ -543,8 +546,9 @@ void revocation_close(struct watch_over *w)
 		words_done(&w->standings[i].warnings);
 		meta_done(&w->standings[i].live.meta);
 		meta_done(&w->standings[i].standby.meta);
-		for (size_t k = 0; k < STANDING_FORMERS; k++)
+		for (size_t k = 0; k < w->standings[i].nformer; k++)
 			meta_done(&w->standings[i].former[k].meta);
+		free(w->standings[i].former);
 	}
 	auto_close_(&w->folder);
 	free(w->standings);

@@ -23,7 +23,9 @@ struct standing_chain {
 /* What is watched for one managed certificate. */
 struct standing {
 	struct certificate *certificate;
-	struct standing_chain live, standby, former[STANDING_FORMERS];
+	struct standing_chain live, standby;
+	struct standing_chain *former; /* what was live, the newest first */
+	size_t nformer;                /* places there: STANDING_FORMERS, or none as long as there was none */
 	bool blind_told;
 	bool recalled;         /* what was live before this start is among `former` */
 	int64_t early_told;    /* end of the window that was told; 0: none */
@@ -60,6 +62,8 @@ void revocation_next(struct watch_over *w);
 void revocation_told(struct watch_over *w, struct subject *subject);
 void revocation_looked(struct watch_over *w, struct source *source); /* a look has ended, well or not */
 
+/* Makes the places of `former`. */
+void standing_make_room(struct standing *standing);
 /* Fills the free places of `former` with the newest generations on disk that have not expired: a reason may change to
  * keyCompromise after a restart as well (former.c). */
 void standing_recall_formers(struct standing *standing);

@@ -300,7 +300,9 @@ class Day(Case):
                 self.until(run, 24 * 60)
                 left = 20 * 60 + 5 - daily[0]
                 self.assertTrue(daily[0] <= 17 * 60 + 10, daily)
-                self.assertEqual(len(daily), 2, daily)
+                # the tenth that is left to chance may bring a look shortly before nextUpdate: then one more comes after it
+                self.assertIn(len(daily), (2, 3), daily)
+                self.assertGreaterEqual(daily[-1], left + daily[0] if len(daily) == 3 else 0, daily)
                 self.assertTrue(left * 0.9 - 2 * self.STEP <= daily[1] - daily[0] <= left * 1.1 + 2 * self.STEP, daily)
 
 
