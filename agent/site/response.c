@@ -368,12 +368,24 @@ void incident_wait(struct site *site, struct incident *i, incident_wait_cb cb, v
 	review_soon(site, i);
 }
 
+/* Does a person's word change anything? It must not stand in store for a candidate that nobody has seen. */
+static bool can_be_confirmed(const struct certificate *c, const struct incident *i, const struct words *accepted)
+{
+	bool client_waits = c->settings->reissue.n && !policy_case(i->case_letter)->reissue;
+	return i->confirmed || accepted->n || client_waits || ladder_needs_person(c, i);
+}
+
 int incident_confirm(struct certificate *c, const struct words *accepted, const char *why, struct fault *fault)
 {
 	struct incident *i = incident_of(c);
 	if (!i)
 		return fault_set(fault, -ENOENT, "%s has no open incident: nothing waits for a confirmation",
 				 c->settings->name);
+	if (!can_be_confirmed(c, i, accepted))
+		return fault_set(
+			fault, -EALREADY,
+			"%s: nothing in incident %u waits for a confirmation: what proves good goes live by itself",
+			c->settings->name, i->id);
 	i->confirmed = true;
 	i->stage = INCIDENT_SOUGHT;
 	for (size_t k = 0; k < accepted->n; k++)

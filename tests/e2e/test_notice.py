@@ -60,6 +60,16 @@ class Notice(Case):
             run.drop(good.files())
             run.wait_served(good)
 
+    def test_confirmation_of_nothing(self):
+        """A word given in advance would let a candidate pass that nobody has seen."""
+        with Run("notice-nothing", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            self.assertExit(run.agent.ctl("confirm", "shop"), 1, "no open incident")
+            self.assertExit(run.agent.ctl("notice", "shop", "--case", "c", "--yes"), 1)
+            self.assertExit(run.agent.ctl("confirm", "shop"), 1, "nothing in incident")
+            self.assertFalse(any("confirmed by a person" in e["text"] for e in run.events()))
+
     def test_names_nothing_here(self):
         with Run("notice-nothing") as run:
             run.agent.start()
