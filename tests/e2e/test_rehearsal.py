@@ -10,7 +10,7 @@ import unittest
 
 from case import Case, main
 from harness import Run
-from processes import children_of, run as run_program, wait_until
+from processes import children_of, wait_until
 from webserver import APACHE_MODULES
 
 MODULES = """
@@ -73,7 +73,9 @@ class Rehearsal(Case):
         """What a second server could have touched: sockets and files with their inodes, shared memory."""
         files = {path.name: (path.stat().st_ino, path.stat().st_mode) for path in pathlib.Path(apache.folder).iterdir()
                  if path.name not in ("error.log", "piped.log")}
-        return files, run_program("ipcs", "-m", "-s", "-q").stdout, apache.pid()
+        segments = [line for line in pathlib.Path("/proc/sysvipc/shm").read_text().splitlines()
+                    if str(apache.pid()) in line.split()]
+        return files, segments, apache.pid()
 
     def test_live_server_notices_nothing(self):
         with Run("rehearsal", servers=("apache",)) as run:
