@@ -175,12 +175,33 @@ class Swap(Case):
             nginx = run.by_kind["nginx"]
             config = pathlib.Path(nginx.config)
             config.write_text(config.read_text().replace(" ssl;", " ssl proxy_protocol;"))
-            run.agent.start()
-            run.begin()
-            pair, before = run.ca.issue(run.names), run.agent.status()["last_swap"]
-            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
-            run.wait_result("committed", before)
-            self.assertEqual({p["sha256"] for p in run.agent.status()["served"]}, {pair.sha256})
+            self.swap_is_proved(run)
+
+    def swap_is_proved(self, run):
+        """Everything that was served is seen to turn."""
+        run.agent.start()
+        run.begin()
+        pair, before = run.ca.issue(run.names), run.agent.status()["last_swap"]
+        self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+        run.wait_result("committed", before)
+        self.assertEqual({p["sha256"] for p in run.agent.status()["served"]}, {pair.sha256})
+
+    def test_apache_behind_the_proxy_protocol(self):
+        with Run("behind-apache", servers=("apache",)) as run:
+            config = pathlib.Path(run.by_kind["apache"].config)
+            text = config.read_text().replace("SSLEngine on", "SSLEngine on\n    RemoteIPProxyProtocol On")
+            config.write_text(text.replace("Listen ", f"LoadModule remoteip_module {APACHE_MODULES}/mod_remoteip.so\nListen ", 1))
+            self.swap_is_proved(run)
+
+    def test_client_certificates_demanded(self):
+        """The handshake fails for who has none; by then the server has proved its own key."""
+        with Run("demanded") as run:
+            for kind, old, new in (("nginx", " ssl;", " ssl;\n        ssl_verify_client on; ssl_client_certificate {};"),
+                                   ("apache", "SSLEngine on", "SSLEngine on\n    SSLVerifyClient require\n"
+                                                              "    SSLCACertificateFile {}")):
+                config = pathlib.Path(run.by_kind[kind].config)
+                config.write_text(config.read_text().replace(old, new.format(run.ca.root)))
+            self.swap_is_proved(run)
 
     def test_two_certificates_dropped_together(self):
         two = {"shop": ["shop.example.test"], "mail": ["mail.example.test"]}
