@@ -213,6 +213,20 @@ class Time(Case):
             run.wait_closed()
             self.assertNotIn("urgent", run.events())
 
+    def test_confirm_by_never(self):
+        options = '    on_notice = "confirm"; confirm_by = "never";\n'
+        with IncidentRun("clock-never", options, clock=True) as run:
+            run.agent.start()
+            first = run.begin()
+            standby = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("standby", "shop", *standby.files()), 0)
+            self.assertExit(run.agent.ctl("notice", "shop", "--case", "c", "--yes"), 1)
+            run.move("+25h")
+            run.wait_alert("deadline-passed")
+            self.assertTrue(run.serves(first))
+            self.assertExit(run.agent.ctl("confirm", "shop"), 0)
+            self.assertTrue(run.serves(standby))
+
 
 class Notices(Case):
     def file(self, run, name, **fields):
