@@ -204,6 +204,18 @@ static bool has_other_key(const struct identify_reply *reply, const struct diges
 	return other;
 }
 
+/* What is served already is no worse than itself: it is compared with its own files, the leaf's first. */
+static size_t add_served(struct intake_set *set, size_t n, uint32_t leaf_file)
+{
+	if (!set->spec.served)
+		return n;
+	set->inputs[n++] = (struct prove_input){.fd = set->spec.fds[leaf_file], .role = CHECK_LIVE};
+	for (size_t i = 0; i < set->spec.n; i++)
+		if (i != leaf_file)
+			set->inputs[n++] = (struct prove_input){.fd = set->spec.fds[i], .role = CHECK_LIVE};
+	return n;
+}
+
 static void on_set_identified(struct identify_reply *reply, const struct fault *fault, void *data)
 {
 	struct intake_set *set = data;
@@ -229,9 +241,10 @@ static void on_set_identified(struct identify_reply *reply, const struct fault *
 		AUTO_FREE char *text = xasprintf("%s: serial %s is live already", c->settings->name, c->live.serial);
 		return finish(set, 0, text, NULL);
 	}
+	size_t ninputs = add_served(set, set->spec.n + (set->spec.passwords >= 0), leaf->file);
 	const struct pair_spec pair = {.certificate = c,
 				       .inputs = set->inputs,
-				       .ninputs = set->spec.n + (set->spec.passwords >= 0),
+				       .ninputs = ninputs,
 				       .leaf = leaf->sha256,
 				       .spki = leaf->spki,
 				       .standby = set->spec.standby,
@@ -247,7 +260,7 @@ void intake_submit(struct site *site, struct intake_spec *spec, intake_done_cb c
 	*set = (struct intake_set){.site = site, .spec = *spec, .cb = cb, .data = data};
 	set->spec.fds = xmemdup(spec->fds, spec->n * sizeof *spec->fds);
 	set->spec.labels = xcalloc(spec->n, sizeof(*spec->labels));
-	set->inputs = xcalloc(spec->n + 1, sizeof *set->inputs);
+	set->inputs = xcalloc(2 * spec->n + 1, sizeof *set->inputs);
 	for (size_t i = 0; i < spec->n; i++) {
 		set->spec.labels[i] = xstrdup(spec->labels[i]);
 		set->inputs[i] = (struct prove_input){.fd = spec->fds[i], .role = CHECK_SUBMITTED};

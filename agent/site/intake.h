@@ -22,7 +22,8 @@ struct certificate *intake_route(struct site *site, const struct words *names, s
 struct intake_spec {
 	struct certificate *certificate; /* NULL: by the names in the leaf */
 	bool standby;
-	const char *origin; /* "submit", "standby" */
+	bool served;        /* visitors see it already: a rule that it breaks is said and blocks nothing */
+	const char *origin; /* "submit", "standby", "adopt" */
 	int *fds;
 	char **labels; /* for messages, beside fds; copied */
 	size_t n;

@@ -112,6 +112,23 @@ class Adopt(Case):
             self.assertTrue(site.unlinked() and not site.conf().exists())
             self.assertTrue(run.serves(site.pair))
 
+    def test_what_is_served_is_no_worse_than_itself(self):
+        """A rule that the pair breaks has not kept it from being served: it is said, and what comes next must not be worse."""
+        with Run("adopt-rules", servers=("nginx",)) as run:
+            site = Site(run, start=False)
+            expired = run.ca.issue(run.names, starts=-100 * 24)
+            site.certificate.write_text(expired.fullchain)
+            site.key.write_text(expired.key)
+            run.servers[0].start()
+            run.agent.start()
+            self.assertExit(run.agent.ctl("adopt"), 0, "is taken over")
+            self.assertEqual(run.live_sha256(NAME), expired.sha256)
+            other = run.ca.issue(run.names).with_key(expired)
+            self.assertExit(run.agent.ctl("submit", "--name", NAME, *other.files()), 1, "PAIR_MISMATCH")
+            new = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", *new.files()), 0)
+            self.assertTrue(run.serves(new))
+
     def test_what_fails_afterwards_is_put_back(self):
         with Run("adopt-back", servers=("nginx",)) as run:
             folder = run.folder / "programs"

@@ -43,7 +43,8 @@ until_alive() {
 		fi
 	done
 }
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# below the ephemeral range: no connection of somebody else can take it before the server does
+free_port() { PYTHONPATH=$(dirname "$0")/../e2e python3 -B -c 'import webserver; print(webserver.free_port())'; }
 
 mkdir -p "$D/run" "$D/log" "$D/old" "$D/new" "$D/bad" "$D/other"
 for pair in old new; do
