@@ -1,5 +1,5 @@
 """The Debian package: built twice with the same bytes, without a complaint of lintian, installed, used, upgraded and purged
-under a real systemd."""
+under a real systemd; years.py first, story.py then."""
 import filecmp
 import pathlib
 import shutil
@@ -8,6 +8,7 @@ import sys
 
 from machine import Machine, Report, build, need
 from story import LIVE, NAME, Story
+from years import Years
 
 EXPOSURE = "30"  # of systemd-analyze security, in tenths
 ADOPTED = """server {{
@@ -147,7 +148,7 @@ def purge(machine, report):
 
 
 def main():
-    need("debootstrap", "systemd-nspawn", "nsenter", "dpkg-buildpackage", "dh", "lintian", "openssl", "dh_apparmor", "apparmor_parser", "readelf")
+    need("debootstrap", "systemd-nspawn", "nsenter", "wrk", "dpkg-buildpackage", "dh", "lintian", "openssl", "dh_apparmor", "apparmor_parser", "readelf")
     source = pathlib.Path(sys.argv[1])
     folder = source / "build/package"
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,10 +161,11 @@ def main():
         report = Report(machine)
         lint = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", built], capture_output=True, text=True, check=False)
         report.be("lintian", lint.returncode == 0, lint.stdout + lint.stderr)
+        story = Story(machine, report)
+        Years(machine, report, story.authority).tell()
         report.works("install", "dpkg", "-i", "/opt/certswap.deb")
         unit(report)
         hardened(built, folder / "unpacked", report)
-        story = Story(machine, report)
         story.tell()
         outside(machine, report)
         watchdog(machine, report)
