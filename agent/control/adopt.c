@@ -238,7 +238,8 @@ static void import(struct adoption *a)
 		text_add(&a->why, "%s", fault.text);
 		return abandon(a);
 	}
-	struct intake_spec spec = {.certificate = c, .served = true, .origin = "adopt", .fds = r->fds, .n = r->nfds, .passwords = -1};
+	struct intake_spec spec = {
+		.certificate = c, .served = true, .origin = "adopt", .fds = r->fds, .n = r->nfds, .passwords = -1};
 	spec.labels = xcalloc(spec.n, sizeof(*spec.labels));
 	for (size_t i = 0; i < spec.n; i++) {
 		const char *label = json_string_value(json_array_get(json_object_get(r->arguments, "files"), i));
