@@ -194,8 +194,11 @@ static int send_plan(struct ctl *ctl, const struct args *a, const struct plan *p
 
 static int adopt_one(struct ctl *ctl, const struct args *a, const struct plan *p)
 {
-	if (p->done)
+	if (p->done) {
+		if (!args_has(a, OPTION_JSON))
+			fprintf(ctl->out, "%s is taken over already\n", p->name);
 		return CTL_DONE;
+	}
 	if (p->refusal) {
 		ctl_say(ctl, "%s is left alone: %s\nNext: %s", p->name ? p->name : p->paths[PLAN_CERTIFICATE],
 			p->refusal, p->what_to_do);

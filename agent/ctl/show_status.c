@@ -56,7 +56,13 @@ static enum colour colour_of_state(const char *state)
 	return COLOUR_PLAIN;
 }
 
-/* How many places show the live pair, and how many were looked at. */
+/* Should the place show the live pair? The plain port 80 beside it need not. */
+static bool is_owed(const json_t *place)
+{
+	return !json_is_false(json_object_get(place, "owed"));
+}
+
+/* How many places show the live pair, and how many should. */
 static void count_served(const json_t *certificate, size_t *ret_match, size_t *ret_all)
 {
 	const char *live = json_string_value(json_object_get(json_object_get(certificate, "live"), "sha256"));
@@ -66,8 +72,8 @@ static void count_served(const json_t *certificate, size_t *ret_match, size_t *r
 	json_array_foreach(json_object_get(certificate, "served"), i, place)
 	{
 		const char *shown = json_string_value(json_object_get(place, "sha256"));
-		++*ret_all;
-		*ret_match += live && shown && strcmp(live, shown) == 0;
+		*ret_all += is_owed(place);
+		*ret_match += is_owed(place) && live && shown && strcmp(live, shown) == 0;
 	}
 }
 
@@ -168,7 +174,10 @@ void show_status(const json_t *result, int64_t now, FILE *out, bool colour)
 	if (t.ncells)
 		table_print(&t, out, colour);
 	else
-		fputs("No certificate is configured; see `certificates` in certswap.conf(5).\n", out);
+		fputs("No certificate is looked after yet. `certswapctl discover` lists what the web servers here "
+		      "serve,\n"
+		      "`certswapctl adopt` takes it over; on a new server: `certificates` in certswap.conf(5).\n",
+		      out);
 	table_done(&t);
 }
 
@@ -223,7 +232,7 @@ static void show_places(const json_t *certificate, FILE *out, bool colour)
 		const char *shown = json_string_value(json_object_get(place, "sha256"));
 		bool match = live && shown && strcmp(live, shown) == 0;
 		AUTO_FREE char *what = print_member(place, "sha256", "no certificate");
-		enum colour c = match ? COLOUR_GOOD : COLOUR_BAD;
+		enum colour c = match ? COLOUR_GOOD : is_owed(place) ? COLOUR_BAD : COLOUR_DIM;
 		fprintf(out, "%-11s %s (%s): %s%s%s, looked at %s\n", i ? "" : "Served", endpoint, name,
 			colour_on(c, colour), match ? "the live pair" : what, colour_off(c, colour), at);
 	}
@@ -345,8 +354,10 @@ static void show_history(const json_t *certificate, int64_t now, FILE *out)
 		AUTO_FREE char *at = print_member(swap, "at", "?");
 		AUTO_FREE char *outcome = print_member(swap, "result", "?");
 		AUTO_FREE char *reason = print_member(swap, "reason", "");
-		line(out, "Last swap", "%s, %s in %lld ms%s%s", at, outcome,
-		     (long long)json_integer_value(json_object_get(swap, "milliseconds")), *reason ? ": " : "", reason);
+		bool unserved = strcmp(outcome, "unserved") == 0;
+		line(out, "Last swap", "%s, %s in %lld ms%s%s", at, unserved ? "put in place" : outcome,
+		     (long long)json_integer_value(json_object_get(swap, "milliseconds")), *reason ? ": " : "",
+		     unserved && !*reason ? "; no server showed an old pair" : reason);
 	}
 }
 

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,8 +134,31 @@ int certificate_owner(const struct certificate *c, struct store_owner *ret, stru
 	return 0;
 }
 
+static bool was_owed(const struct certificate *c, const struct served *s)
+{
+	for (size_t i = 0; i < c->nserved; i++)
+		if (strcmp(c->served[i].endpoint, s->endpoint) == 0 &&
+		    strcmp(c->served[i].server_name, s->server_name) == 0)
+			return c->served[i].owed;
+	return false;
+}
+
+static void mark_owed(const struct certificate *c, struct served *served, size_t n)
+{
+	size_t owed = 0, named = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct served *s = &served[i];
+		named += *s->server_name != '\0';
+		s->owed = *s->server_name && (!digest_is_zero(&s->sha256) || c->settings->probe.n || was_owed(c, s));
+		owed += s->owed;
+	}
+	for (size_t i = 0; i < n && !owed; i++)
+		served[i].owed = *served[i].server_name || !named;
+}
+
 void certificate_set_served(struct certificate *c, struct served *served, size_t n)
 {
+	mark_owed(c, served, n);
 	drop_served(c);
 	c->served = served;
 	c->nserved = n;

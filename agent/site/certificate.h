@@ -12,6 +12,7 @@ struct served {
 	char *endpoint, *server_name;
 	struct digest sha256; /* zero: no handshake */
 	int64_t checked_at;
+	bool owed; /* should show the live pair: it is asked by name, and `probe` names it or it has spoken TLS once */
 };
 
 /* How the last swap ended; kept in NAME/last-swap.json. */
@@ -73,7 +74,8 @@ const struct words *certificate_names(const struct certificate *c);
 int certificate_owner(const struct certificate *c, struct store_owner *ret, struct fault *fault);
 const char *certificate_trust(const struct certificate *c); /* path of the trust store that counts */
 
-void certificate_set_served(struct certificate *c, struct served *served, size_t n); /* takes them over */
+/* Takes them over, and says which of them are owed: the plain port 80 beside it is not. Where none is, all are. */
+void certificate_set_served(struct certificate *c, struct served *served, size_t n);
 void certificate_set_last_swap(struct certificate *c, const struct last_swap *last); /* copies, saves */
 /* Is the key or the certificate of a generation refused? The denial, or NULL. */
 const struct denial *certificate_denial(const struct certificate *c, const struct meta *meta);

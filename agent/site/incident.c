@@ -129,13 +129,14 @@ void incident_tell(struct site *site, struct incident *i, const char *format, ..
 
 void incident_tell_wire(struct incident *i, const struct certificate *c, const char *when)
 {
-	size_t same = 0;
+	size_t same = 0, owed = 0;
 	if (!c->nserved)
 		return; /* nobody has looked yet */
 	json_t *list = json_array();
 	for (size_t k = 0; k < c->nserved; k++) {
 		const struct served *s = &c->served[k];
-		same += digest_equal(&s->sha256, &c->live.sha256);
+		owed += s->owed;
+		same += s->owed && digest_equal(&s->sha256, &c->live.sha256);
 		if (json_array_size(list) < PLACES_IN_STORY)
 			json_array_append_new(
 				list,
@@ -144,7 +145,7 @@ void incident_tell_wire(struct incident *i, const struct certificate *c, const c
 					  digest_is_zero(&s->sha256) ? json_null() : record_from_digest(&s->sha256),
 					  "checked_at", record_from_time(s->checked_at)));
 	}
-	AUTO_FREE char *text = xasprintf("the wire %s: %zu of %zu places show serial %s", when, same, c->nserved,
+	AUTO_FREE char *text = xasprintf("the wire %s: %zu of %zu places show serial %s", when, same, owed,
 					 c->live.serial ? c->live.serial : "?");
 	tell(c->site, i, text, list);
 }

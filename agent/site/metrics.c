@@ -50,7 +50,7 @@ static bool served(const json_t *c, double *ret)
 	*ret = 1;
 	json_array_foreach(places, i, place)
 	{
-		if (!*live || !is(place, "sha256", live))
+		if (!json_is_false(json_object_get(place, "owed")) && (!*live || !is(place, "sha256", live)))
 			*ret = 0;
 	}
 	return json_array_size(places) > 0;
@@ -116,7 +116,7 @@ static const struct {
 	bool (*value)(const json_t *certificate, double *ret); /* false: there is none */
 } gauges[] = {
 	{"certificate_not_after_timestamp_seconds", "End of the live certificate.", expiry},
-	{"certificate_served", "1 where every place that was looked at shows the live pair.", served},
+	{"certificate_served", "1 where every place that should show the live pair does.", served},
 	{"certificate_unverified", "Servers and consumers that have not shown the live pair yet.", unverified},
 	{"certificate_revoked", "1 where it is known as revoked, 0 as good; absent where nothing is known.", revoked},
 	{"standby_present", "1 where a standby pair is kept.", has_standby},

@@ -57,7 +57,7 @@ static size_t count_others(const struct certificate *c, const char **ret_endpoin
 static bool shows_live(const struct certificate *c)
 {
 	for (size_t i = 0; i < c->nserved; i++)
-		if (*c->served[i].server_name && !digest_equal(&c->served[i].sha256, &c->live.sha256))
+		if (c->served[i].owed && !digest_equal(&c->served[i].sha256, &c->live.sha256))
 			return false;
 	return c->nserved || !c->settings->servers.n;
 }

@@ -45,9 +45,9 @@ static json_t *served_json(const struct certificate *c)
 		const struct served *s = &c->served[i];
 		json_array_append_new(
 			list,
-			json_pack("{ss, ss, so, so}", "endpoint", s->endpoint, "server_name", s->server_name, "sha256",
-				  digest_is_zero(&s->sha256) ? json_null() : record_from_digest(&s->sha256),
-				  "checked_at", record_from_time(s->checked_at)));
+			json_pack("{ss, ss, so, so, sb}", "endpoint", s->endpoint, "server_name", s->server_name,
+				  "sha256", digest_is_zero(&s->sha256) ? json_null() : record_from_digest(&s->sha256),
+				  "checked_at", record_from_time(s->checked_at), "owed", s->owed));
 	}
 	return list;
 }

@@ -109,6 +109,17 @@ static bool read_use(const struct walk *walk, const struct node *node, const cha
 	return false;
 }
 
+/* As Debian and EL set it, for keys that need none: a key with a passphrase is found by itself. */
+static bool is_usual_dialog(const char *value)
+{
+	static const char *const usual[] = {"builtin", "exec:/usr/share/apache2/ask-for-passphrase",
+					    "exec:/usr/libexec/httpd-ssl-pass-dialog"};
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+		if (strcasecmp(value, usual[i]) == 0)
+			return true;
+	return false;
+}
+
 static int8_t switched(const char *text)
 {
 	return strcasecmp(text, "off") == 0 || strcasecmp(text, "none") == 0 ? -1 : 1;
@@ -137,7 +148,7 @@ void apache_directive(const struct walk *walk, const struct node *node, const st
 	else if (strcasecmp(name, "ServerAlias") == 0 && h)
 		for (size_t i = 0; i < args->n; i++)
 			add_name(h, args->v[i]);
-	else if (strcasecmp(name, "SSLPassPhraseDialog") == 0 && strncasecmp(args->v[0], "builtin", 7) != 0)
+	else if (strcasecmp(name, "SSLPassPhraseDialog") == 0 && !is_usual_dialog(args->v[0]))
 		reading_note(walk->a->r, walk->file, node->line,
 			     "SSLPassPhraseDialog: keys with a passphrase can't be swapped by certswap");
 }

@@ -14,7 +14,7 @@ from adoptsite import Site
 from case import Case, main
 from harness import PROGRAMS, Run
 from processes import run as run_program, wait_until
-from webserver import Load, Prober
+from webserver import Load, Prober, free_port
 
 HOOKS = pathlib.Path(__file__).resolve().parents[2] / "hooks"
 ALICE = 65533  # a user that somebody's ACL names
@@ -42,7 +42,7 @@ class Adopt(Case):
             self.assertEqual(os.readlink(site.key), f"{live}/privkey.pem")
             self.assertEqual(run.live_sha256(NAME), site.pair.sha256)
             self.assertEqual({c: pathlib.Path(c).read_bytes() for c in site.configs}, site.configs)
-            self.assertExit(run.agent.ctl("adopt"), 0)  # nothing is left to do
+            self.assertExit(run.agent.ctl("adopt"), 0, f"{NAME} is taken over already")
             new = run.ca.issue(run.names)
             self.assertExit(run.agent.ctl("submit", *new.files()), 0)
             self.assertTrue(run.serves(new))
@@ -180,6 +180,21 @@ class Adopt(Case):
             self.assertExit(run.agent.ctl("adopt"), 0, "is taken over")
             self.assertEqual(run.agent.status(NAME)["manage"], "swap")
             self.assertFalse(site.unlinked())
+
+    def test_plain_port_beside_it(self):
+        """A port that speaks no TLS owes nobody a certificate."""
+        with Run("adopt-plain", servers=("nginx",)) as run:
+            site, port = Site(run, start=False), free_port()
+            config = pathlib.Path(run.servers[0].config)
+            config.write_text(config.read_text().replace("    server {", f"    server {{ listen 127.0.0.1:{port}; }}\n    server {{", 1))
+            run.servers[0].start()
+            run.agent.start()
+            self.assertExit(run.agent.ctl("adopt"), 0)
+            places = {(p["endpoint"], p["server_name"]): (p["owed"], p["sha256"]) for p in run.agent.status(NAME)["served"]}
+            self.assertEqual(places[f"127.0.0.1:{port}", NAME], (False, None))
+            self.assertEqual(places[f"127.0.0.1:{run.servers[0].port}", NAME], (True, site.pair.sha256))
+            self.assertRegex(run.agent.ctl("status").stdout, NAME + r" +ok +\S+ yes")
+            self.assertIn(f'certswap_certificate_served{{certificate="{NAME}"}} 1', run.agent.ctl("metrics").stdout)
 
     def test_original_bytes(self):
         with Run("adopt-original", servers=("nginx",)) as run:

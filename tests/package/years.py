@@ -146,6 +146,8 @@ class Years:
         status, said = self.machine.run("certswapctl", "adopt")
         if not self.report.be("adopt", status == 0, said):
             raise SystemExit(1)  # nothing of the rest can be tried
+        _, said = self.machine.run("certswapctl", "status")
+        self.report.be("status: both are served", len(re.findall(r" ok +\S+ yes ", said)) == len(SITES), said)
         self.protected = time.monotonic() - self.began
         for name in ("nginx.pem", "nginx.key", "apache.crt", "apache.key"):
             self.report.be(f"{name} is a link into live", (self.folder / name).is_symlink())
