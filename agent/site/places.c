@@ -102,9 +102,11 @@ static enum txn_wire judge_silent(const struct places_round *round, const struct
 	if (seen->result != PROBE_SHOWN)
 		return TXN_WIRE_UNKNOWN;
 	bool back = round->goal == PLACES_OLD;
+	if (digest_equal(&seen->sha256, back ? &c->old_sha256 : &c->new_sha256)) /* both may be the same certificate */
+		return TXN_WIRE_WANTED;
 	if (c->old_number && digest_equal(&seen->sha256, back ? &c->new_sha256 : &c->old_sha256))
 		return TXN_WIRE_OTHER;
-	return digest_equal(&seen->sha256, back ? &c->old_sha256 : &c->new_sha256) ? TXN_WIRE_WANTED : TXN_WIRE_UNKNOWN;
+	return TXN_WIRE_UNKNOWN;
 }
 
 /* What one place says about its server. */

@@ -12,6 +12,7 @@ under way; the audit log's chain is whole.
     powerloss.py --without      as if one fsync had not been made, for each of them: does a state that it would allow break something?
 """
 import argparse
+import json
 import os
 import pathlib
 import shutil
@@ -68,8 +69,8 @@ class Machine(Run):
         before.take_contents()
         return before
 
-    def try_state(self, tree):
-        """The machine starts with this on disk."""
+    def try_state(self, tree, late):
+        """The machine starts with this on disk; nginx at once, or late: when certswapd has put the new pair in its place."""
         self.nginx.stop()
         disk.lay(self.state, tree)
         demand(fits_together(self.live("shop").resolve()) in (self.old.sha256, self.new.sha256), "live is a stranger's")
@@ -77,6 +78,8 @@ class Machine(Run):
         demand(done.returncode == 0, f"nginx would not start: {done.stdout}")
         self.agent.start()
         demand(self.live("shop").is_symlink(), "live is no link once certswapd is ready")
+        if late:
+            wait_until("certswapd is ahead of nginx", lambda: self.settled_but_for_nginx(), 20)
         self.nginx.start()
         self.wait_served(self.new)
         wait_until("nothing is under way", lambda: self.settled() and self.agent.status()["state"] == "ok", 20)
@@ -89,12 +92,25 @@ class Machine(Run):
         done = self.agent.ctl("log", "--verify")
         demand(done.returncode == 0, f"certswapctl log --verify: {done.stdout}{done.stderr}")
 
+    def settled_but_for_nginx(self):
+        """The drop box is empty, no file is claimed, the new pair is live: what is left waits for the server."""
+        return (fits_together(self.live("shop").resolve()) == self.new.sha256
+                and not any((self.state / "incoming/shop").iterdir()) and not any((self.state / "work").glob("[0-9]*")))
+
+    def evidence(self):
+        """What a person needs to understand a failure."""
+        try:
+            said = json.dumps(self.agent.status(), indent=1)
+        except (AssertionError, OSError, ValueError) as problem:
+            said = f"no status: {problem}"
+        return f"{said}\n{self.agent.log()[-4000:]}"
+
     def attempt(self, number, words, tree):
         """What is wrong after this state, or None."""
         try:
-            self.try_state(tree)
+            self.try_state(tree, number % 2 == 0)
         except (AssertionError, OSError) as problem:
-            return f"state {number} ({words}): {problem}"
+            return f"state {number} ({words}): {problem}\n{self.evidence()}"
         finally:
             self.agent.kill()
         return None
