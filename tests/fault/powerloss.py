@@ -79,7 +79,7 @@ class Machine(Run):
         self.agent.start()
         demand(self.live("shop").is_symlink(), "live is no link once certswapd is ready")
         if late:
-            wait_until("certswapd is ahead of nginx", lambda: self.settled_but_for_nginx(), 20)
+            wait_until("certswapd is ahead of nginx", lambda: self.is_ahead_of_nginx(), 20)
         self.nginx.start()
         self.wait_served(self.new)
         wait_until("nothing is under way", lambda: self.settled() and self.agent.status()["state"] == "ok", 20)
@@ -92,10 +92,10 @@ class Machine(Run):
         done = self.agent.ctl("log", "--verify")
         demand(done.returncode == 0, f"certswapctl log --verify: {done.stdout}{done.stderr}")
 
-    def settled_but_for_nginx(self):
-        """The drop box is empty, no file is claimed, the new pair is live: what is left waits for the server."""
+    def is_ahead_of_nginx(self):
+        """The drop box is empty and the new pair is live: what is left may wait for the server."""
         return (fits_together(self.live("shop").resolve()) == self.new.sha256
-                and not any((self.state / "incoming/shop").iterdir()) and not any((self.state / "work").glob("[0-9]*")))
+                and not any((self.state / "incoming/shop").iterdir()))
 
     def evidence(self):
         """What a person needs to understand a failure."""
