@@ -8,6 +8,9 @@
 #include "base/memory.h"
 #include "control/commands.h"
 
+#define NO_GROUP ((gid_t)-1)
+#define NOBODY   65534 /* the worker's user where the configured one is missing */
+
 static command_reload_fn reload_fn;
 
 static void command_reload(struct request *r)
@@ -50,30 +53,15 @@ static const struct {
 	{"reload", command_reload, false},
 };
 
-static bool in_group(uid_t uid, gid_t gid)
-{
-	const struct group *group = getgrnam("certswap");
-	if (!group)
-		return false;
-	if (gid == group->gr_gid)
-		return true;
-	const struct passwd *user = getpwuid(uid);
-	for (char **m = group->gr_mem; user && *m; m++)
-		if (strcmp(*m, user->pw_name) == 0)
-			return true;
-	return false;
-}
-
-/* Who may do what: SO_PEERCRED decides. */
+/* Who may do what: SO_PEERCRED decides. No user database is asked here: one that hangs (LDAP) would hold up a swap. */
 static bool is_permitted(const struct site *site, const struct client *client, bool only_looks)
 {
-	const struct passwd *worker = getpwnam(site->settings->worker_user);
 	uid_t uid = client_uid(client);
 	if (uid == 0 || uid == geteuid())
 		return true;
-	if (worker && uid == worker->pw_uid)
+	if (uid == site->worker_uid)
 		return false;
-	return only_looks && in_group(uid, client_gid(client));
+	return only_looks && site->group != NO_GROUP && client_in_group(client, site->group);
 }
 
 static void run(struct request *r, const char *name)
@@ -115,9 +103,18 @@ static void on_gone(struct client *client, void *data)
 		r->client = NULL;
 }
 
+void command_look_up(struct site *site)
+{
+	const struct passwd *worker = getpwnam(site->settings->worker_user);
+	const struct group *group = getgrnam("certswap");
+	site->worker_uid = worker ? worker->pw_uid : NOBODY;
+	site->group = group ? group->gr_gid : NO_GROUP;
+}
+
 struct control *command_open(struct site *site, command_reload_fn reload, struct fault *fault)
 {
 	AUTO_FREE char *path = xasprintf("%s/control.sock", site->settings->run_dir);
 	reload_fn = reload;
+	command_look_up(site);
 	return control_new(site->loop, path, on_request, on_gone, site, fault);
 }

@@ -9,4 +9,6 @@
 /* SIGHUP and `reload`: set by daemon.c. Returns 0, or negative with the complaints in fault. */
 typedef int (*command_reload_fn)(struct site *site, struct fault *fault);
 struct control *command_open(struct site *site, command_reload_fn reload, struct fault *fault);
+/* Looks up the group certswap and the worker's user, again after the configuration was read again. */
+void command_look_up(struct site *site);
 #endif

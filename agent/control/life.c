@@ -272,6 +272,7 @@ static void put_in_place(void *data)
 		log_error("reload-failed", "%s: stopping, so that a restart can mend it", fault.text);
 		return loop_stop(site->loop);
 	}
+	command_look_up(site);
 	site_resume(site);
 	audit_write(site->audit, "configuration", NULL, NULL, "%s was read again: %zu servers, %zu certificates",
 		    site->settings->file, site->settings->nservers, site->settings->ncertificates);

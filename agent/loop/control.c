@@ -1,6 +1,7 @@
 #include "loop/control.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,12 @@
 
 #define PATIENCE_MS     60000
 #define BACKLOG         128
-#define ACCEPTS_AT_ONCE 32  /* connections taken in one turn of the loop */
-#define READS_AT_ONCE   16  /* of 64 KiB, for one client in one turn */
-#define PAUSE_MS        100 /* without accepting, when descriptors or memory have run out */
-#define SCM_FDS_MAX     253 /* what the kernel passes in one message (SCM_MAX_FD) */
-#define RESERVED        64  /* places of CONTROL_CLIENTS_MAX that strangers don't get */
+#define ACCEPTS_AT_ONCE 32   /* connections taken in one turn of the loop */
+#define READS_AT_ONCE   16   /* of 64 KiB, for one client in one turn */
+#define PAUSE_MS        100  /* without accepting, when descriptors or memory have run out */
+#define SCM_FDS_MAX     253  /* what the kernel passes in one message (SCM_MAX_FD) */
+#define RESERVED        64   /* places of CONTROL_CLIENTS_MAX that strangers don't get */
+#define SHORT_LINE      4096 /* bytes: progress, and how a swap went, is sent whatever others do not read */
 
 struct client {
 	uv_poll_t uv;
@@ -37,6 +39,7 @@ struct client {
 	void *data;
 	bool asked, finishing; /* the request was handed over; no more will be sent */
 	bool broken;           /* unsent output was over the limit */
+	bool cut;              /* others have not read so much that it only got an apology */
 };
 
 struct control {
@@ -52,7 +55,11 @@ struct control {
 	void *data;
 	struct client *clients;
 	size_t nclients, nstrangers;
+	size_t unsent, strangers_unsent; /* bytes of all clients' out that are not gone */
 };
+
+static const char busy[] = "{\"exit\":3,\"message\":\"certswapd has too many clients\","
+			   "\"next\":\"try again in a minute\"}";
 
 static void client_came(uv_poll_t *uv, int status, int events);
 
@@ -64,6 +71,13 @@ static void free_client(uv_handle_t *handle)
 	free(c);
 }
 
+static void count_unsent(struct client *c, size_t more, size_t less)
+{
+	c->control->unsent += more - less;
+	if (!c->trusted)
+		c->control->strangers_unsent += more - less;
+}
+
 static void close_client(struct client *c)
 {
 	timer_close(c->timer);
@@ -73,6 +87,7 @@ static void close_client(struct client *c)
 		c->next->link = c->link;
 	c->control->nclients--;
 	c->control->nstrangers -= !c->trusted;
+	count_unsent(c, 0, c->out.len - c->sent);
 	c->control = NULL;
 	uv_close((uv_handle_t *)&c->uv, free_client);
 	close(c->fd);
@@ -109,9 +124,19 @@ static void set_events(struct client *c)
 
 /* ---- answers ---- */
 
+/* Would so many more bytes be too much beside what others have not read yet? */
+static bool is_too_much(const struct client *c, size_t len)
+{
+	const struct control *control = c->control;
+	if (len <= SHORT_LINE)
+		return false;
+	return control->unsent + len > CONTROL_UNSENT_ALL ||
+	       (!c->trusted && control->strangers_unsent + len > CONTROL_UNSENT_ALL / 2);
+}
+
 void client_send(struct client *client, const char *line, size_t len)
 {
-	if (client->broken || client->finishing)
+	if (client->broken || client->finishing || client->cut)
 		return;
 	bool idle = client->out.len == 0;
 	if (client->out.len - client->sent + len + 1 > CONTROL_UNSENT_MAX) {
@@ -119,8 +144,14 @@ void client_send(struct client *client, const char *line, size_t len)
 		be_patient(client, 0);
 		return;
 	}
+	if (is_too_much(client, len + 1)) {
+		client->cut = true;
+		line = busy;
+		len = sizeof busy - 1;
+	}
 	text_add_bytes(&client->out, line, len);
 	text_add_bytes(&client->out, "\n", 1);
+	count_unsent(client, len + 1, 0);
 	if (!idle)
 		return;
 	be_patient(client, client->control->patience_ms);
@@ -152,6 +183,7 @@ static void flush(struct client *c)
 		return;
 	}
 	c->sent += (size_t)n;
+	count_unsent(c, 0, (size_t)n);
 	if (c->sent < c->out.len) {
 		be_patient(c, c->control->patience_ms);
 		if (c->sent > c->out.len / 2) { /* what is sent need not be kept */
@@ -252,6 +284,8 @@ static bool read_piece(struct client *c)
 	size_t used = end ? (size_t)(end - buf) : (size_t)n; /* one request a connection: what follows is not read */
 	if (!refusal && c->in.len + used > CONTROL_REQUEST_MAX)
 		refusal = "{\"exit\":2,\"message\":\"the request is longer than 1 MiB\"}";
+	if (!refusal && !c->trusted && c->in.len + used > CONTROL_STRANGER_MAX)
+		refusal = "{\"exit\":4,\"message\":\"only root and the owner of certswapd may send so much\"}";
 	if (refusal) {
 		refuse(c, refusal);
 		return false;
@@ -280,6 +314,19 @@ static void client_came(uv_poll_t *uv, int status, int events)
 
 /* ---- connections ---- */
 
+/* No room for one more of this user? */
+static bool is_full(const struct control *control, const struct client *c)
+{
+	if (c->trusted)
+		return control->nclients >= CONTROL_CLIENTS_MAX;
+	if (control->nclients >= CONTROL_CLIENTS_MAX || control->nstrangers >= CONTROL_CLIENTS_MAX - RESERVED)
+		return true;
+	size_t same = 0;
+	for (const struct client *other = control->clients; other; other = other->next)
+		same += other->peer.uid == c->peer.uid;
+	return same >= CONTROL_USER_MAX;
+}
+
 static void add_client(struct control *control, int fd)
 {
 	struct client *c = xcalloc(1, sizeof *c);
@@ -287,12 +334,10 @@ static void add_client(struct control *control, int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) != 0)
 		c->peer = (struct ucred){.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
 	c->trusted = c->peer.uid == 0 || c->peer.uid == geteuid();
-	bool full = control->nclients >= CONTROL_CLIENTS_MAX ||
-		    (!c->trusted && control->nstrangers >= CONTROL_CLIENTS_MAX - RESERVED);
-	if (full || uv_poll_init(loop_uv(control->loop), &c->uv, fd) != 0) {
-		static const char busy[] = "{\"exit\":3,\"message\":\"certswapd has too many clients\","
-					   "\"next\":\"try again in a minute\"}\n";
-		(void)send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT); /* if it fits */
+	if (is_full(control, c) || uv_poll_init(loop_uv(control->loop), &c->uv, fd) != 0) {
+		struct iovec parts[] = {{(char *)(uintptr_t)busy, sizeof busy - 1}, {(char *)(uintptr_t) "\n", 1}};
+		const struct msghdr m = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
+		(void)sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT); /* always fits: nothing was sent before */
 		close(fd);
 		free(c);
 		return;
@@ -428,6 +473,20 @@ gid_t client_gid(const struct client *client)
 pid_t client_pid(const struct client *client)
 {
 	return client->peer.pid;
+}
+
+bool client_in_group(const struct client *client, gid_t group)
+{
+	if (client->peer.gid == group)
+		return true;
+	gid_t groups[NGROUPS_MAX];
+	socklen_t len = sizeof groups;
+	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) != 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof *groups; i++)
+		if (groups[i] == group)
+			return true;
+	return false;
 }
 
 void client_set_data(struct client *client, void *data)

@@ -4,6 +4,7 @@
 #define SITE_SITE_H
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/fault.h"
 #include "loop/job.h"
@@ -78,6 +79,8 @@ struct site {
 	struct watch *notices; /* STATE/notices */
 	struct timer *notices_timer;
 	struct control *control;
+	gid_t group;      /* of those who may look, (gid_t)-1: none; with worker_uid kept by control/command.h */
+	uid_t worker_uid; /* is refused at the control socket */
 	struct adoption *adoption; /* adopt or release under way; NULL: none */
 	int64_t started_at;
 };

@@ -1,4 +1,5 @@
 /* loop/control.c with clients in processes of their own, polite and not. */
+#include <grp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,6 +15,8 @@ static int requests, gone, exit_status;
 static char last_line[256];
 static int last_fds[CONTROL_FDS_MAX];
 static size_t last_len, last_nfds;
+static uid_t asker; /* who asks, where it is not this process's user: also its group, and the next is another of its
+		       groups */
 
 /* What to do with the next request. */
 static enum { ANSWER, ANSWER_HUGE, ANSWER_LATER, FLOOD, CLOSE_ALL } policy;
@@ -43,8 +46,10 @@ static void request_came(struct client *client, char *line, size_t len, int *fds
 	last_len = len;
 	last_nfds = nfds;
 	memcpy(last_fds, fds, nfds * sizeof *fds);
-	cr_expect_eq(client_uid(client), geteuid());
-	cr_expect_eq(client_gid(client), getegid());
+	cr_expect_eq(client_uid(client), asker ? asker : geteuid());
+	cr_expect_eq(client_gid(client), asker ? asker : getegid());
+	cr_expect(client_in_group(client, asker ? asker + 1 : getegid()));
+	cr_expect_not(client_in_group(client, 65000));
 	cr_expect_gt(client_pid(client), 1);
 	client_set_data(client, &policy);
 	switch (policy) {
@@ -297,6 +302,30 @@ CONTROL_TEST(too_long_a_request_is_refused)
 	cr_expect_eq(exit_status, 0);
 }
 
+static void become(uid_t id)
+{
+	NEED(setgroups(1, &(gid_t){id + 1}) == 0 && setgid(id) == 0 && setuid(id) == 0);
+}
+
+static void too_long_for_a_stranger(void)
+{
+	become(65532);
+	int fd = dial();
+	char piece[4096] = "";
+	for (int i = 0; i < CONTROL_STRANGER_MAX / (int)sizeof piece + 1; i++) /* the last one may meet a closed door */
+		(void)send(fd, piece, sizeof piece, MSG_NOSIGNAL);
+	NEED(strncmp(get_all(fd), "{\"exit\":4,", 10) == 0);
+}
+
+CONTROL_TEST(strangers_may_not_send_much)
+{
+	if (geteuid() != 0)
+		cr_skip("only root can play another user");
+	with_client(too_long_for_a_stranger);
+	cr_expect_eq(exit_status, 0);
+	cr_expect_eq(requests, 0);
+}
+
 static void just_short_enough(void)
 {
 	int fd = dial();
@@ -472,6 +501,57 @@ CONTROL_TEST(a_crowd_is_sent_away_and_does_no_harm)
 	with_client(crowd);
 	cr_expect_eq(exit_status, 0);
 	with_client(polite);
+	cr_expect_eq(exit_status, 0);
+}
+
+/* All places that one stranger gets and one more; then another comes. */
+static void one_and_then_another(void)
+{
+	int held[CONTROL_USER_MAX + 1];
+	NEED(seteuid(65532) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(held); i++)
+		NEED((held[i] = dial()) >= 0);
+	NEED(strncmp(get_all(held[CONTROL_USER_MAX]), "{\"exit\":3,", 10) == 0);
+	NEED(seteuid(0) == 0);
+	become(65530);
+	polite();
+}
+
+CONTROL_TEST(one_stranger_leaves_room_for_others)
+{
+	if (geteuid() != 0)
+		cr_skip("only root can play another user");
+	asker = 65530;
+	with_client(one_and_then_another);
+	cr_expect_eq(exit_status, 0);
+	cr_expect_eq(requests, 1);
+}
+
+#define UNREAD 30 /* times 5 MB is more than all may leave unread */
+
+static void many_who_do_not_read(void)
+{
+	int fds[UNREAD], refused = 0;
+	for (int i = 0; i < UNREAD; i++) {
+		NEED((fds[i] = dial()) >= 0);
+		put(fds[i], "{}\n");
+		struct pollfd there = {.fd = fds[i], .events = POLLIN};
+		NEED(poll(&there, 1, -1) == 1);
+	}
+	for (int i = 0; i < UNREAD; i++) {
+		const char *all = get_all(fds[i]);
+		refused += strncmp(all, "{\"exit\":3,", 10) == 0;
+		NEED(all[strlen(all) - 1] == '\n');
+	}
+	NEED(refused > 0 && refused < UNREAD / 2);
+	for (int i = 0; i < 2 * UNREAD; i++) /* what was read no longer counts */
+		read_huge();
+}
+
+CONTROL_TEST(unsent_output_of_all_is_bounded)
+{
+	policy = ANSWER_HUGE;
+	with_client(many_who_do_not_read);
 	cr_expect_eq(exit_status, 0);
 }
 
