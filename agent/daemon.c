@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "control/life.h"
 
 #define EXIT_USAGE 2
+#define LARGE      (128 * 1024) /* bytes: of one piece of memory */
 
 struct arguments {
 	const char *file;
@@ -109,6 +111,7 @@ static void settle_process(void)
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE); /* once set it does not grow: what is large goes back when freed */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGIO, SIG_IGN); /* a broken lease (site/dropbox.c) */
 }
@@ -157,9 +160,10 @@ static int run(struct settings *settings, const struct programs *programs)
 	loop_run(loop);
 	service_notify("STOPPING=1");
 	timer_close(feeding);
+	int status = site->failed ? 1 : 0;
 	site_close(site);
 	loop_free(loop);
-	return 0;
+	return status;
 }
 
 int main(int argc, char **argv)

@@ -1,13 +1,14 @@
-/* certswap-exec [--cwd DIR] [--new-session] [--timeout MS] [--outside SOCKET] -- PROGRAM [ARGUMENT...]
+/* certswap-exec [--wait] [--cwd DIR] [--new-session] [--timeout MS] [--outside SOCKET] -- PROGRAM [ARGUMENT...]
  * certswap-exec --serve                 (agent/outside.h; certswap-commands.service: the listening socket is descriptor
  * 3) certswap-exec --rehearse ... (agent/rehearse.h; for the hooks)
  *
  * Starts a hook or command in a process group of its own (Apache signals its whole group at a graceful: nothing of ours
  * may be in it), with no descriptor above 2, no signal ignored or blocked, no word of the service manager's to the
  * daemon, no core dump, no protection from the OOM killer. Who called it enforces the time and kills the group;
- * --timeout does so where nobody else does. --outside: by the certswap-exec that serves that socket, outside the
- * daemon's sandbox; in here where nobody does. Exit status: the program's; 124 its time was up; 127 it could not be
- * started; 2 wrong usage. */
+ * --timeout does so where nobody else does. --wait: nothing begins before a byte comes on standard input (which is
+ * /dev/null for the program); where it ends without one, nothing does. --outside: by the certswap-exec that serves that
+ * socket, outside the daemon's sandbox; in here where nobody does. Exit status: the program's; 124 its time was up; 127
+ * it could not be started; 2 wrong usage. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -56,7 +57,7 @@ static const char *const not_inherited[] = {
 
 struct options {
 	const char *folder;
-	bool new_session;
+	bool wait, new_session;
 	int64_t timeout_ms;  /* 0: none here */
 	const char *outside; /* a socket, or NULL */
 	bool serve, rehearse;
@@ -106,6 +107,8 @@ static bool parse(int argc, char **argv, struct options *o)
 		if (strcmp(argv[i], "--") == 0) {
 			o->argv = argv + i + 1;
 			return i + 1 < argc && o->rehearsal.candidates.n == o->rehearsal.live.n;
+		} else if (strcmp(argv[i], "--wait") == 0) {
+			o->wait = true;
 		} else if (strcmp(argv[i], "--new-session") == 0) {
 			o->new_session = true;
 		} else if (strcmp(argv[i], "--cwd") == 0 && i + 1 < argc) {
@@ -120,6 +123,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			return true;
 		} else if (strcmp(argv[i], "--rehearse") == 0) {
 			o->rehearse = true;
+		} else if (o->rehearse && strcmp(argv[i], "--to-the-end") == 0) {
+			o->rehearsal.to_the_end = true;
 		} else if (o->rehearse && i + 1 < argc && parse_rehearsal(argv[i], argv[i + 1], &o->rehearsal)) {
 			i++;
 		} else {
@@ -127,6 +132,17 @@ static bool parse(int argc, char **argv, struct options *o)
 		}
 	}
 	return false;
+}
+
+/* The daemon starts us before it may act, so that we are there when it may. */
+static bool may_begin(void)
+{
+	char byte;
+	ssize_t n;
+	while ((n = read(STDIN_FILENO, &byte, 1)) < 0 && errno == EINTR)
+		;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return n == 1 && null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO;
 }
 
 static void close_others(void)
@@ -266,7 +282,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!parse(argc, argv, &o)) {
-		fputs("usage: certswap-exec [--cwd DIR] [--new-session] [--timeout MS] [--outside SOCKET] -- "
+		fputs("usage: certswap-exec [--wait] [--cwd DIR] [--new-session] [--timeout MS] [--outside SOCKET] -- "
 		      "/PATH/OF/PROGRAM [ARGUMENT...]\n",
 		      stderr);
 		return EXIT_USAGE;
@@ -288,6 +304,8 @@ int main(int argc, char **argv)
 		_exit(status); /* a sanitizer's report at exit needs threads, which this process gave up with its
 				  namespace */
 	}
+	if (o.wait && !may_begin())
+		return EXIT_NOTHING;
 	if (!o.timeout_ms)
 		become(&o);
 	pid_t child = fork();

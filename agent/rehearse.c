@@ -1,10 +1,8 @@
 #include "rehearse.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -22,15 +19,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "hidden.h"
+#include "ports.h"
 #include "wire/message.h"
 #include "wire/probe.h"
 
 #define PRIVATE_BYTES    "size=64m"
 #define ADDRESS_SPACE    (4UL << 30)
 #define LOG_LEFT_OUT     (64L * 1024)
-#define LISTENERS_MAX    16
 #define LOOK_EVERY_MS    5
 #define PROBE_TIMEOUT_MS 1000
 #define ERROR_LOG_SHOWN  8192
@@ -99,6 +98,31 @@ static int leave_out_if_big(const char *path, const struct stat *st, int kind, s
 	return 0;
 }
 
+static bool is_folder(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The folder of `logs`, or that of the file. */
+static char *folder_of_log(const char *log)
+{
+	const char *slash = strrchr(log, '/');
+	return is_folder(log) || !slash ? xstrdup(log) : xstrndup(log, (size_t)(slash - log) + (slash == log));
+}
+
+static void leave_out_logs(const struct rehearsal *r)
+{
+	struct stat st;
+	for (size_t i = 0; i < r->logs.n; i++) {
+		const char *log = r->logs.v[i];
+		if (is_folder(log))
+			nftw(log, leave_out_if_big, 16, FTW_PHYS | FTW_MOUNT);
+		else if (stat(log, &st) == 0 && S_ISREG(st.st_mode))
+			leave_out_if_big(log, &st, FTW_F, NULL);
+	}
+}
+
 static int cover_all(const struct rehearsal *r)
 {
 	/* /run/lock and /dev/shm are file systems of their own on some systems, folders or links on others */
@@ -110,23 +134,22 @@ static int cover_all(const struct rehearsal *r)
 	struct words folders = {0};
 	for (size_t i = 0; i < ARRAY_SIZE(everywhere) + r->folders.n + r->logs.n; i++) {
 		size_t k = i - ARRAY_SIZE(everywhere);
-		const char *name = i < ARRAY_SIZE(everywhere) ? everywhere[i]
-				   : k < r->folders.n         ? r->folders.v[k]
-							      : r->logs.v[k - r->folders.n];
+		AUTO_FREE char *name = i < ARRAY_SIZE(everywhere) ? xstrdup(everywhere[i])
+				       : k < r->folders.n         ? xstrdup(r->folders.v[k])
+								  : folder_of_log(r->logs.v[k - r->folders.n]);
 		AUTO_FREE char *real = realpath(name, NULL);
 		/* what lies in a copy already can be written */
-		if (real && !words_has(&folders, real) && access(real, W_OK) && errno == EROFS)
-			words_add(&folders, real);
-		if (folders.n && real && strcmp(folders.v[folders.n - 1], real) == 0 &&
-		    cover(scratch, folders.n, real)) {
+		if (!real || words_has(&folders, real) || access(real, W_OK) == 0 || errno != EROFS)
+			continue;
+		words_add(&folders, real);
+		if (cover(scratch, folders.n, real)) {
 			words_done(&folders);
 			return REHEARSE_CANT_TELL;
 		}
 	}
 	words_done(&folders);
 	umount2(scratch, MNT_DETACH); /* the copies hold on to it */
-	for (size_t i = 0; i < r->logs.n; i++)
-		nftw(r->logs.v[i], leave_out_if_big, 16, FTW_PHYS | FTW_MOUNT);
+	leave_out_logs(r);
 	if (r->pidfile)
 		unlink(r->pidfile);
 	if (r->error_log)
@@ -148,71 +171,6 @@ static int arrange_files(const struct rehearsal *r)
 		    mount(NULL, r->live.v[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL))
 			return cant("the candidate in the place of", r->live.v[i]);
 	return 0;
-}
-
-/* ---- network ---- */
-
-static void write_setting(const char *path, const char *value)
-{
-	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, value, strlen(value)) < 0)
-		fprintf(stderr, "certswap-exec: %s: %s\n", path, strerror(errno));
-}
-
-static int set_interface(const char *name, const struct in_addr *address)
-{
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = {0};
-	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
-	if (address) {
-		struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = *address};
-		memcpy(&request.ifr_addr, &a, sizeof a);
-		return ioctl(fd, SIOCSIFADDR, &request);
-	}
-	request.ifr_flags = IFF_UP | IFF_RUNNING;
-	return ioctl(fd, SIOCSIFFLAGS, &request);
-}
-
-/* Loopback alone, and the right to bind addresses that this host has outside. */
-static int arrange_network(void)
-{
-	if (set_interface("lo", NULL))
-		return cant("a loopback", NULL);
-	write_setting("/proc/sys/net/ipv4/ip_nonlocal_bind", "1");
-	if (access("/proc/sys/net/ipv6/ip_nonlocal_bind", F_OK) == 0)
-		write_setting("/proc/sys/net/ipv6/ip_nonlocal_bind", "1");
-	write_setting("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-	return 0;
-}
-
-/* Adds the listening TCP sockets of this namespace: "127.0.0.1:443". */
-static void add_listeners(const char *table, bool v6, struct words *ret)
-{
-	FILE *f = fopen(table, "re");
-	char line[512];
-	while (f && fgets(line, sizeof line, f)) {
-		char address[33];
-		unsigned port, state;
-		if (sscanf(line, " %*u: %32[0-9A-F]:%X %*[0-9A-F]:%*X %X", address, &port, &state) != 3 ||
-		    state != 0x0a)
-			continue;
-		struct in_addr a = {(in_addr_t)strtoul(address, NULL, 16)}; /* in host order of memory, as stored */
-		bool any = strspn(address, "0") == strlen(address);
-		if (!v6 && !any && (ntohl(a.s_addr) >> 24) != 127) {
-			AUTO_FREE char *alias = xasprintf("lo:%zu", ret->n + 1);
-			set_interface(alias, &a);
-		}
-		if (v6 && !any && strcmp(address, "00000000000000000000000001000000") != 0)
-			continue; /* no address of this namespace */
-		char text[INET_ADDRSTRLEN] = "127.0.0.1";
-		if (!v6 && !any)
-			inet_ntop(AF_INET, &a, text, sizeof text);
-		AUTO_FREE char *endpoint = xasprintf("%s:%u", v6 ? "[::1]" : text, port);
-		if (ret->n < LISTENERS_MAX && !words_has(ret, endpoint))
-			words_add(ret, endpoint);
-	}
-	if (f)
-		fclose(f);
 }
 
 /* ---- the handshake ---- */
@@ -249,7 +207,7 @@ static int probe(const char *worker, const struct probe_request *request, struct
 /* Each listener, with and without the name, by each kind of key: is the pair shown anywhere? */
 static bool is_shown(const struct rehearsal *r, const struct words *listeners)
 {
-	struct probe_place places[LISTENERS_MAX * 2 * PROBE_KEYS];
+	struct probe_place places[HIDDEN_ENDPOINTS_MAX * 2 * PROBE_KEYS];
 	char none[] = "";
 	AUTO_FREE char *name = xstrdup(r->server_name ? r->server_name : "");
 	size_t n = 0;
@@ -273,15 +231,43 @@ static bool is_shown(const struct rehearsal *r, const struct words *listeners)
 
 /* ---- the server ---- */
 
-static _Noreturn void become_server(const struct rehearsal *r, const char *label)
+/* What there is outside of the namespaces, where the running server is. */
+struct outside {
+	int network; /* its namespace; -1: can't be looked at */
+	struct ports own;
+	struct words addresses; /* of this host */
+	struct rlimit files;    /* that it may have open: thousands of logs */
+};
+
+static struct outside look_outside(const struct rehearsal *r)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/ns/net", (int)r->server);
+	struct outside o = {.network = r->server ? open(path, O_RDONLY | O_CLOEXEC) : -1};
+	address_list(&o.addresses);
+	if (o.network >= 0)
+		ports_listening(r->server, &o.own);
+	(void)prlimit(r->server, RLIMIT_NOFILE, NULL, &o.files);
+	return o;
+}
+
+static void outside_done(struct outside *o)
+{
+	auto_close_(&o->network);
+	ports_done(&o->own);
+	words_done(&o->addresses);
+}
+
+static _Noreturn void become_server(const struct rehearsal *r, const char *label, const struct rlimit *files)
 {
 	/* Apache signals its process group when it ends: ours is not to be in it */
 	setsid();
-	write_setting("/proc/self/oom_score_adj", "1000");
+	hidden_write("/proc/self/oom_score_adj", "1000");
 	if (*label)
-		write_setting("/proc/self/attr/exec", label);
+		hidden_write("/proc/self/attr/exec", label);
 	const struct rlimit memory = {ADDRESS_SPACE, ADDRESS_SPACE};
 	setrlimit(RLIMIT_AS, &memory);
+	if (files->rlim_max)
+		setrlimit(RLIMIT_NOFILE, files);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null >= 0)
 		dup2(null, STDIN_FILENO);
@@ -303,24 +289,34 @@ static void show_error_log(const struct rehearsal *r)
 	fclose(f);
 }
 
+/* Killed from outside, which the OOM killer does to a rehearsal first: that says nothing about the pair. */
+static int refused_unless_killed(const struct rehearsal *r, int status)
+{
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		return REHEARSE_REFUSED;
+	fprintf(stderr, "certswap-exec: can't rehearse here: %s was killed\n", r->argv[0]);
+	return REHEARSE_CANT_TELL;
+}
+
 /* Waits until the server ends or shows the pair. A process ends and sockets open without a word to us: so it looks
  * every few milliseconds, woken at once by the end. */
-static int watch_server(const struct rehearsal *r, pid_t server)
+static int watch_server(const struct rehearsal *r, const struct words *addresses, pid_t server)
 {
 	int64_t deadline = clock_monotonic_us() + r->timeout_ms * 1000;
 	AUTO_CLOSE int ended = (int)syscall(SYS_pidfd_open, server, 0);
 	struct pollfd wait_for = {.fd = ended, .events = POLLIN};
 	size_t listening = 0;
+	int status = 0;
 	if (ended < 0)
 		return cant("a look at the server's process", NULL);
 	while (clock_monotonic_us() < deadline) {
 		if (poll(&wait_for, 1, LOOK_EVERY_MS) > 0) {
 			show_error_log(r);
-			return REHEARSE_REFUSED;
+			return waitpid(server, &status, 0) == server ? refused_unless_killed(r, status)
+								     : REHEARSE_REFUSED;
 		}
 		struct words listeners = {0};
-		add_listeners("/proc/net/tcp", false, &listeners);
-		add_listeners("/proc/net/tcp6", true, &listeners);
+		hidden_endpoints(addresses, &listeners);
 		/* sockets are bound before the certificates are read: a listener alone says nothing */
 		bool shown = listeners.n && is_shown(r, &listeners);
 		listening = listeners.n;
@@ -334,18 +330,44 @@ static int watch_server(const struct rehearsal *r, pid_t server)
 	return REHEARSE_CANT_TELL;
 }
 
+/* Waits until the program has ended by itself. */
+static int await_end(const struct rehearsal *r, pid_t program)
+{
+	AUTO_CLOSE int ended = (int)syscall(SYS_pidfd_open, program, 0);
+	struct pollfd wait_for = {.fd = ended, .events = POLLIN};
+	int status = 0;
+	if (ended < 0 || poll(&wait_for, 1, (int)r->timeout_ms) <= 0 || waitpid(program, &status, 0) < 0)
+		return cant("to see the end of", r->argv[0]);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? REHEARSE_GOOD : refused_unless_killed(r, status);
+}
+
+/* In here every port is free. Outside another program may have one that somebody has just added to the configuration:
+ * a graceful restart that can't bind it is the server's end. */
+static bool lacks_port(const struct outside *o)
+{
+	struct ports wanted;
+	ports_listening(0, &wanted);
+	bool taken = o->network >= 0 && setns(o->network, CLONE_NEWNET) == 0 && ports_taken(&wanted, &o->own);
+	ports_done(&wanted);
+	return taken;
+}
+
 /* Process 1 of the new namespace: with it all others end. */
-static _Noreturn void run_inside(const struct rehearsal *r, const char *label)
+static _Noreturn void run_inside(const struct rehearsal *r, const char *label, const struct outside *outside)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	int status = arrange_files(r);
 	if (status == 0)
-		status = arrange_network();
+		status = hidden_network(&outside->addresses) ? cant("a loopback", NULL) : 0;
 	pid_t server = status == 0 ? fork() : -1;
 	if (server == 0)
-		become_server(r, label);
+		become_server(r, label, &outside->files);
 	if (status == 0)
-		status = server < 0 ? cant("a process", NULL) : watch_server(r, server);
+		status = server < 0      ? cant("a process", NULL)
+			 : r->to_the_end ? await_end(r, server)
+					 : watch_server(r, &outside->addresses, server);
+	if (status != REHEARSE_REFUSED && !r->to_the_end && lacks_port(outside))
+		status = REHEARSE_REFUSED;
 	fflush(stderr);
 	_exit(status);
 }
@@ -377,6 +399,7 @@ int rehearse_run(const struct rehearsal *r)
 	for (size_t i = 0; i < r->candidates.n; i++)
 		if (access(r->candidates.v[i], F_OK) || access(r->live.v[i], F_OK))
 			return cant("the server does not see the candidate", r->candidates.v[i]);
+	struct outside outside = look_outside(r);
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID))
 		return cant("namespaces of our own", NULL);
 	fflush(stderr);
@@ -384,7 +407,8 @@ int rehearse_run(const struct rehearsal *r)
 	if (inside < 0)
 		return cant("a process", NULL);
 	if (inside == 0)
-		run_inside(r, label);
+		run_inside(r, label, &outside);
+	outside_done(&outside);
 	int status = 0;
 	while (waitpid(inside, &status, 0) < 0 && errno == EINTR)
 		;

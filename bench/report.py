@@ -6,8 +6,6 @@ import statistics
 import subprocess
 import time
 
-LABEL, COLUMN = 32, 17
-
 
 def _said(*argv):
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -47,17 +45,36 @@ def _spread(values):
 
 def _ratio(result, way, *to):
     """Of medians."""
-    times = result["first_new_ms"]
+    times = result.get("first_new_ms", {})
     if any(name not in times for name in (way, *to)):
         return ""
     return f"{statistics.median(times[way]) / sum(statistics.median(times[name]) for name in to):.2f}"
 
 
-def _requests(result, way, which):
+def _requests(result, level, way, which):
     if "under_load" not in result:
         return ""
-    counted = result["under_load"][way][which]
+    counted = result["under_load"][level][way][which]
     return f"{counted['failed']} of {counted['done']}"
+
+
+def _seconds(ms):
+    return "" if ms is None else f"{ms / 1000:.2f}"
+
+
+def _pair(found, *keys):
+    return ", ".join(str(found[key]) for key in keys if key in found)
+
+
+def _load_rows(first):
+    levels = next((r["under_load"] for r in first["results"] if "under_load" in r), {})
+    rows = []
+    for level, ways in levels.items():
+        rows.append((f"Requests that failed under {level} load (wrk), of all; {ways['drop']['swaps']} swaps, two a second",))
+        for words, which in (("new connections", "new"), ("kept connections", "kept")):
+            for label, way in (("no reload", "none"), ("bare reload", "reload"), ("certswap", "drop")):
+                rows.append((f"{words}: {label}", lambda r, level=level, way=way, which=which: _requests(r, level, way, which)))
+    return rows
 
 
 def _rows(first):
@@ -65,40 +82,68 @@ def _rows(first):
     for label, way in (("a  bare: reload signal sent", "reload"), ("b  certswap: last file closed", "drop"),
                        ("n  certswap: notice, a standby", "notice"), ("c  shell loop: test, reload", "loop"),
                        ("r  a rehearsal alone", "rehearsal")):
-        rows.append((label, lambda r, way=way: _spread(r["first_new_ms"].get(way))))
+        rows.append((label, lambda r, way=way: _spread(r.get("first_new_ms", {}).get(way))))
     rows.append(("Ratios of these medians",))
     for label, way, to in (("b : a", "drop", ["reload"]), ("n : a", "notice", ["reload"]), ("c : a", "loop", ["reload"]),
                            ("b : c", "drop", ["loop"]), ("b : (r + a)", "drop", ["rehearsal", "reload"])):
         rows.append((label, lambda r, way=way, to=to: _ratio(r, way, *to)))
-    swaps = next((r["under_load"]["drop"]["swaps"] for r in first["results"] if "under_load" in r), 0)
-    rows.append((f"Requests that failed under load (wrk), of all; {swaps} swaps, one a second",))
-    for words, which in (("new connections", "new"), ("kept connections", "kept")):
-        for label, way in ((f"{words}: no reload", "none"), ("   bare reload", "reload"), ("   certswap", "drop")):
-            rows.append((label, lambda r, way=way, which=which: _requests(r, way, which)))
+    rows.append(("All pairs replaced at once, seconds",))
+    for label, key in (("bare: one reload, first new handshake", "reload_ms"), ("certswap: last file closed to all live", "drop_ms"),
+                       ("the same with one bad pair", "bad_ms")):
+        rows.append((label, lambda r, key=key: _seconds(r.get("batch", {}).get(key))))
+    rows.append(("reloads that took; with the bad one", lambda r: _pair(r.get("batch", {}), "reloads", "bad_reloads")))
+    rows.append(("Start with all of them, seconds",))
+    rows.append(("to READY", lambda r: _seconds(r.get("start_ms"))))
+    rows.append(("until every place has been looked at", lambda r: _seconds(r.get("looked_ms"))))
+    rows += _load_rows(first)
     rows.append(("What certswapd takes",))
     rows.append(("memory, MB: RSS, PSS", lambda r: f"{r['memory_kb']['rss'] / 1024:.1f}, {r['memory_kb']['pss'] / 1024:.1f}"))
+    rows.append(("   after all were replaced: RSS, its peak", lambda r: "" if "memory_after_kb" not in r else
+                 ", ".join(f"{r['memory_after_kb'][key] / 1024:.1f}" for key in ("rss", "peak"))))
     rows.append(("   PSS of waiting workers, MB", lambda r: f"{r['memory_kb']['spare'] / 1024:.1f}"))
     rows.append(("CPU a swap, ms: itself, children",
-                 lambda r: " + ".join(f"{r['cpu_ms_per_swap'][who]:.1f}" for who in ("daemon", "children"))))
+                 lambda r: " + ".join(f"{r['cpu_ms_per_swap'][who]:.1f}" for who in ("daemon", "children"))
+                 if "cpu_ms_per_swap" in r else ""))
     rows.append(("idle: CPU ms and wake-ups a min",
-                 lambda r: ", ".join(f"{r['idle'][what] * 60 / r['idle']['seconds']:.1f}" for what in ("cpu_ms", "wakeups"))))
-    rows.append(("repetitions; load average before", lambda r: f"{len(r['first_new_ms']['drop'])}; {r['load_before']:.2f}"))
+                 lambda r: ", ".join(f"{r['idle'][what] * 60 / r['idle']['seconds']:.1f}" for what in ("cpu_ms", "wakeups"))
+                 if "idle" in r else ""))
+    rows.append(("repetitions; load average before", lambda r: f"{len(r.get('first_new_ms', {}).get('drop', []))}; {r['load_before']:.2f}"))
     return rows
 
 
+def _line(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def _peers_table(everything):
+    """Other programs in the rows, numbers of certificates in the columns: milliseconds, and times nginx's bare reload."""
+    results, missing = everything.get("peers", []), everything.get("peers_missing", [])
+    if not results:
+        return []
+    lines = ["", "| New files to first new handshake, ms; times the bare reload | " +
+             " | ".join(str(r["certificates"]) for r in results) + " |", _line(["---"] + ["---:"] * len(results))]
+    for words in results[0]["first_new_ms"]:
+        cells = []
+        for result in results:
+            times = result["first_new_ms"]
+            bare = statistics.median(next(iter(times.values())))
+            cells.append(f"{_spread(times[words])}; {statistics.median(times[words]) / bare:.2f}" if words in times else "")
+        lines.append(_line([words, *cells]))
+    return lines + (["", "Not on this machine: " + ", ".join(missing) + "."] if missing else [])
+
+
 def table(everything):
+    """Markdown, as it stands in docs/performance.md."""
     m, results = everything["machine"], everything["results"]
     versions = ", ".join(f"{name} {m[name]}" for name in ("certswap", "nginx", "apache", "openssl") if name in m)
-    lines = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}", versions,
-             f"{m['began']} to {m['ended']}, load average {m['load_began']:.2f} to {m['load_ended']:.2f}",
-             f"the loop's watcher: {m['shell_loop']}", ""]
-    heads = [f"{r['kind']}, {r['certificates']}" for r in results]
-    lines.append(f"{'Server, number of certificates':<{LABEL}}" + "".join(f"{head:>{COLUMN}}" for head in heads))
+    lines = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; {versions}.",
+             f"{m['began']} to {m['ended']}, load average {m['load_began']:.2f} to {m['load_ended']:.2f}.",
+             f"The loop's watcher: {m['shell_loop']}.", "",
+             _line(["Server, number of certificates"] + [f"{r['kind']}, {r['certificates']}" for r in results]),
+             _line(["---"] + ["---:"] * len(results))]
     for label, *value in _rows(everything):
-        if not value:
-            lines += [label]
+        cells = [value[0](r) for r in results] if value else [""] * len(results)
+        if value and not any(cells):
             continue
-        cells = [value[0](r) for r in results]
-        if any(cells):
-            lines.append(f"{'  ' + label:<{LABEL}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells))
-    return "\n".join(line.rstrip() for line in lines)
+        lines.append(_line([label.strip() if value else f"**{label}**", *cells]))
+    return "\n".join((lines if results else lines[:-2]) + _peers_table(everything))

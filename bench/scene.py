@@ -12,13 +12,18 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/e2e"))
 
+import many  # noqa: E402
 from harness import PROGRAMS, Run  # noqa: E402
 from processes import end, stat_of, wait_until  # noqa: E402
 from webserver import Apache, Nginx  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROBER = os.environ.get("CERTSWAP_PROBER", HERE.parent / "build/bench/bench/certswap-bench-prober")
+LOOP_MAX = 1000  # certificates: the loop loads each three times
+# no look and no emergency key is to be made in the middle of a measurement
+MORE = 'check = { interval = "1d"; }; reissue = [ "/bin/true" ];'
 KINDS = {"nginx": Nginx, "apache": Apache}
+PREPARED = 100  # from so many certificates on they are there at the start: that many submits would take minutes
 QUIET_S = 0.3  # so long must the new certificate be shown alone before a measurement is over
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
@@ -127,25 +132,35 @@ class Loop(Bare):
 
 
 class Scene:
-    """One kind of server with `count` certificates, in the three ways; the first certificate is the one that changes."""
+    """One kind of server with `count` certificates, in the three ways; the first certificate is the one that changes.
+    alone: neither certswapd nor its server are started, nor the others; the pairs are there."""
 
-    def __init__(self, kind, count):
-        self.kind, self.count = kind, count
-        names = {f"site{i:03d}": [f"site{i:03d}.example.test"] for i in range(count)}
-        self.run = Run(f"bench-{kind}-{count}", certificates=names, servers=(kind,))
-        self.name = "site000"
+    def __init__(self, kind, count, alone=False):
+        self.kind, self.count, self.alone = kind, count, alone
+        names = {f"site{i:05d}": [f"site{i:05d}.example.test"] for i in range(count)}
+        self.run = Run(f"bench-{kind}-{count}", certificates=names, servers=(kind,), more=MORE if count >= PREPARED else "")
+        self.name = "site00000"
         self.host = names[self.name][0]
+        self.bare = self.loop = None
+        self.start_s = self.looked_s = 0.0
         self.cpu = []  # milliseconds of each swap by a drop: certswapd, its children
         self._before = None
 
     def __enter__(self):
         self.run.__enter__()
         try:
-            self.agent = self.run.agent.start()
-            self.run.begin()
-            self.bare = Bare(self.run, self.kind, "bare", self.run.first)
-            self.loop = Loop(self.run, self.kind, self.run.first, self.name)
             self.server = self.run.servers[0]
+            if self.alone:
+                self.run.first = self._many(-7200)
+                return self
+            if self.count >= PREPARED:
+                self._prepare()
+            else:
+                self.agent = self.run.agent.start()
+                self.run.begin()
+            self.bare = Bare(self.run, self.kind, "bare", self.run.first)
+            if self.count <= LOOP_MAX:
+                self.loop = Loop(self.run, self.kind, self.run.first, self.name)
         except BaseException:
             self.run.__exit__(*sys.exc_info())
             raise
@@ -153,6 +168,25 @@ class Scene:
 
     def __exit__(self, *problem):
         return self.run.__exit__(*problem)
+
+    def _prepare(self):
+        """All pairs are live already; the server runs; then certswapd starts, and has looked at all places once."""
+        self.run.first = self._many(-7200)  # single pairs begin an hour ago (authority.py), those of a batch now
+        many.fill(self.run.state, self.run.certificates, self.run.first)
+        self.run.config.write_text(self.run.config.read_text().replace('timeout = "10s"', 'timeout = "120s"'))
+        self.server.start()
+        began = time.monotonic()
+        self.agent = self.run.agent.start(120)
+        self.start_s = time.monotonic() - began
+
+        def all_seen():
+            status = json.loads(self.agent.ctl("status", "--json").stdout)
+            return all(c["served"] for c in status["certificates"])
+        wait_until("certswapd has seen what is served", all_seen, 900, 1)
+        self.looked_s = time.monotonic() - began
+
+    def _many(self, begin=-1):
+        return many.issue(self.run.ca, self.run.folder / "issued", self.run.certificates, begin)
 
     def issue(self):
         return self.run.ca.issue([self.host])
@@ -162,29 +196,29 @@ class Scene:
     def by_reload(self):
         pair = self.issue()
         self.bare.put(self.name, pair)
-        return self._timed(self.bare.server, pair, self.bare.reload)
+        return self.timed(self.bare.server, pair, self.bare.reload)
 
     def by_loop(self):
         pair = self.issue()
-        return self._timed(self.loop.server, pair, lambda: self.loop.put(self.name, pair))
+        return self.timed(self.loop.server, pair, lambda: self.loop.put(self.name, pair))
 
     def by_drop(self):
         pair = self.issue()
         self._before = self.daemon()
-        took = self._timed(self.server, pair, lambda: self.drop(pair), self.wait_over)
+        took = self.timed(self.server, pair, lambda: self.drop(pair), self.wait_over)
         self.wait_settled()
         return took
 
     def by_notice(self):
         pair = self.issue()
         self._demand(self.agent.ctl("standby", self.name, *pair.files()))
-        wait_until("no swap is under way", self.run.settled)
+        wait_until("no swap is under way", self.run.settled, 120)
 
         def notice():
             now = time.monotonic()
             self._demand(self.agent.ctl("notice", self.name, "--case", "c", "--yes", "--no-wait"))
             return now
-        return self._timed(self.server, pair, notice, self.wait_settled)
+        return self.timed(self.server, pair, notice, self.wait_settled)
 
     def rehearsal(self):
         """How long Apache's rehearsal alone takes: certswap's hook, run by hand on the bare server."""
@@ -212,10 +246,10 @@ class Scene:
         if done.returncode != 0:
             raise AssertionError(f"{done.args}: exit {done.returncode}: {done.stdout}{done.stderr or ''}")
 
-    def _timed(self, server, pair, act, after=None):
+    def timed(self, server, pair, act, after=None, seconds=120):
         with Prober(server, self.host) as prober:
             prober.wait_quiet()
-            took = prober.first(pair, act())
+            took = prober.first(pair, act(), seconds)
             prober.wait_quiet()
         if after:
             after()
@@ -233,14 +267,49 @@ class Scene:
 
     def wait_over(self):
         """Asks nothing of certswapd, whose CPU time is being measured."""
-        wait_until("the swap is over", self.run.settled)
+        wait_until("the swap is over", self.run.settled, 120)
         self.cpu.append([after - before for before, after in zip(self._before, self.daemon())][:2])
 
     def wait_settled(self):
         def over():
             status = self.agent.status(self.name)
             return status["state"] == "ok" and status["last_swap"]["result"] == "committed" and self.run.settled()
-        wait_until("the swap is committed", over, 30, 0.05)
+        wait_until("the swap is committed", over, 120, 0.05)
+
+    # --- all at once
+
+    def bare_batch(self):
+        """All files replaced, one reload."""
+        pairs = self._many()
+        for name, pair in pairs.items():
+            self.bare.put(name, pair)
+        return self.timed(self.bare.server, pairs[self.name], self.bare.reload, seconds=300)
+
+    def batch(self, bad=None):
+        """All files dropped; milliseconds until the last pair of all is live and proved, and how many reloads it took.
+        bad: a certificate's name, whose new pair is for another host."""
+        hosts = self.run.certificates
+        pairs = many.issue(self.run.ca, self.run.folder / "issued", {**hosts, bad: ["other.example.test"]} if bad else hosts, -1)
+        reloads = self._reloads()
+        began = many.drop_all(self.run.state, pairs)
+        left = {name: pair.sha256 for name, pair in pairs.items() if name != bad}
+
+        def all_live():
+            for name in list(left):
+                meta = json.loads((self.run.state / "certificates" / name / "live/meta.json").read_text())
+                if meta["sha256"] != left[name]:
+                    return False
+                del left[name]
+            return self.run.settled()
+        wait_until("all pairs are live", all_live, 900, 0.05)
+        took = (time.monotonic() - began) * 1000
+        if bad and self.server.shown(self.run.certificates[bad][0]).sha256 == pairs[bad].sha256:
+            raise AssertionError("the bad pair is served")
+        return took, self._reloads() - reloads
+
+    def _reloads(self):
+        words = {"nginx": "reconfiguring", "apache": "resuming normal operations"}
+        return self.server.log().count(words[self.kind])
 
     # --- what the daemon costs
 
@@ -264,7 +333,8 @@ class Scene:
 
 
 def _pss(pid):
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    return 0
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

@@ -1,7 +1,7 @@
 /* Answers of renewalInfo addresses, and Retry-After. */
 #include "base/memory.h"
 #include "fuzz.h"
-#include "worker/ari.h"
+#include "fetch/ari.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

@@ -13,6 +13,7 @@
 #include "fuzz.h"
 #include "loop/control.h"
 
+#define ROUNDS  6
 #define FDS_MAX 80
 
 static char path[] = "/dev/shm/certswap-fuzz-XXXXXX";
@@ -92,12 +93,15 @@ static void stop(void *data)
 	loop_stop(loop);
 }
 
-/* What is ready in the loop now; a timer of none comes after it. */
+/* What is ready in the loop now, and what comes of it: a connection is taken, read and answered in three rounds. Each
+ * round looks at the descriptors once, however slow the machine is (a timer that is over ends it after that). */
 static void turn(void)
 {
-	struct timer *t = timer_start(loop, 1, stop, NULL);
-	loop_run(loop);
-	timer_close(t);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct timer *t = timer_start(loop, 0, stop, NULL);
+		loop_run(loop);
+		timer_close(t);
+	}
 }
 
 static size_t descriptors(void)

@@ -1,11 +1,12 @@
 # shellcheck shell=sh
 # What the hooks of all kinds share; sourced, not run. POSIX sh. The environment is that of "A hook" in certswap-hooks(7):
 # CERTSWAP_SERVER _CONFIG _BINARY _PIDFILE _ARGUMENTS _ENVIRONMENT_FILE _RELOAD.
-# Exit status of a hook: 0 done, 1 refused, 75 can't tell.
+# Exit status of a hook: 0 done, 1 refused, 75 can't tell; of rehearse also 78: broken without the candidate too.
 set -u
 umask 022
-DONE=0 REFUSED=1 CANT_TELL=75
 # shellcheck disable=SC2034 # used by the files that source this one
+DONE=0 REFUSED=1 CANT_TELL=75 BROKEN_BEFORE=78
+# shellcheck disable=SC2034 # the same
 NEWLINE='
 '
 
@@ -32,12 +33,14 @@ first_of() {
 # is_binary PID: 0 the process is $BINARY, 1 it is not or has ended, 75 this user may not know, or it is a program of the
 # same name elsewhere ($OTHER)
 is_binary() {
-	# the state stands behind the last ')': the name of a program may hold anything
-	state='' OTHER=''
-	{ while read -r line; do state=${line##*) }; done <"/proc/$1/stat"; } 2>/dev/null || return 1
-	case $state in '' | [ZX]*) return 1 ;; esac
+	OTHER=''
+	# a process that has ended has no exe any more, reaped or not
 	# shellcheck disable=SC3013 # the shells that lack -ef go on below
 	[ "/proc/$1/exe" -ef "$BINARY" ] 2>/dev/null && return 0
+	# the state stands behind the last ')': the name of a program may hold anything
+	state=''
+	{ while read -r line; do state=${line##*) }; done <"/proc/$1/stat"; } 2>/dev/null || return 1
+	case $state in '' | [ZX]*) return 1 ;; esac
 	wanted=$(readlink -f "$BINARY") || wanted=$BINARY
 	if exe=$(readlink "/proc/$1/exe" 2>/dev/null); then
 		exe=${exe% (deleted)} # replaced by an upgrade; still the one that serves

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,4 +64,35 @@ bool address_range_has(const struct address_range *range, const struct sockaddr 
 	if (v4 && !range->v6 && same_prefix(b + 12, range->bytes, range->bits))
 		return true;
 	return range->v6 && same_prefix(b, range->bytes, range->bits);
+}
+
+static void add_address(const struct sockaddr *address, struct words *ret)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct sockaddr_in four;
+	struct sockaddr_in6 six;
+	if (address && address->sa_family == AF_INET) {
+		memcpy(&four, address, sizeof four);
+		if ((ntohl(four.sin_addr.s_addr) >> 24) != 127)
+			words_add(ret, inet_ntop(AF_INET, &four.sin_addr, text, sizeof text));
+	} else if (address && address->sa_family == AF_INET6) {
+		memcpy(&six, address, sizeof six);
+		if (!IN6_IS_ADDR_LOOPBACK(&six.sin6_addr) && !IN6_IS_ADDR_LINKLOCAL(&six.sin6_addr))
+			words_add(ret, inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof text));
+	}
+}
+
+void address_list(struct words *ret)
+{
+	struct ifaddrs *all = NULL;
+	if (getifaddrs(&all) < 0)
+		return;
+	for (const struct ifaddrs *i = all; i && ret->n < ADDRESS_LIST_MAX; i = i->ifa_next)
+		add_address(i->ifa_addr, ret);
+	freeifaddrs(all);
+}
+
+bool address_is_loopback(const char *endpoint)
+{
+	return strncmp(endpoint, "127.", 4) == 0 || strncmp(endpoint, "[::1]", 5) == 0;
 }

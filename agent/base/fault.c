@@ -1,5 +1,6 @@
 #include "base/fault.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,4 +46,9 @@ int fault_prefix(struct fault *fault, int code, const char *format, ...)
 	AUTO_FREE char *both = xasprintf("%s: %s", before, fault->text);
 	snprintf(fault->text, sizeof fault->text, "%s", both);
 	return code;
+}
+
+bool fault_may_pass(int code)
+{
+	return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -EIO || code == -ENOSPC;
 }

@@ -3,6 +3,7 @@
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
 #include <stdarg.h>
+#include <stdbool.h>
 
 struct fault {
 	int code;        /* negative errno, 0 where nothing went wrong */
@@ -16,4 +17,8 @@ int fault_errno(struct fault *fault, int error, const char *format, ...) __attri
 
 /* Puts "what: " before the text that is there already; returns code, which the caller has. */
 int fault_prefix(struct fault *fault, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Is this negative errno trouble of the machine (no descriptors, memory, room), which says nothing of the file that was
+ * asked for and may pass? */
+bool fault_may_pass(int code);
 #endif

@@ -166,12 +166,16 @@ int files_replace(int dirfd, const char *name, const void *bytes, size_t len, mo
 	return r < 0 ? r : put_in_place(dirfd, temporary, name, fault);
 }
 
-int files_append(int fd, const void *bytes, size_t len, struct fault *fault)
+int files_append_soon(int fd, const void *bytes, size_t len, struct fault *fault)
 {
 	int r = write_all(fd, bytes, len);
-	if (r == 0 && fdatasync(fd) < 0)
-		r = -errno;
 	return r < 0 ? fault_errno(fault, r, "can't append") : 0;
+}
+
+int files_append(int fd, const void *bytes, size_t len, struct fault *fault)
+{
+	int r = files_append_soon(fd, bytes, len, fault);
+	return r == 0 && fdatasync(fd) < 0 ? fault_errno(fault, errno, "can't append") : r;
 }
 
 int files_link(int dirfd, const char *name, const char *target, struct fault *fault)
@@ -194,6 +198,11 @@ int files_read_link(int dirfd, const char *name, char *buf, size_t size, struct 
 		return fault_set(fault, -ENAMETOOLONG, "link %s points too far", name);
 	buf[n] = '\0';
 	return 0;
+}
+
+void files_begin_sync(int fd)
+{
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 int files_exchange(int dirfd, const char *a, const char *b, struct fault *fault)

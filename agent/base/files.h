@@ -26,6 +26,11 @@ int files_create(int dirfd, const char *name, const void *bytes, size_t len, mod
 int files_replace(int dirfd, const char *name, const void *bytes, size_t len, mode_t mode, struct fault *fault);
 /* Appends in one write and syncs. */
 int files_append(int fd, const void *bytes, size_t len, struct fault *fault);
+int files_append_soon(int fd, const void *bytes, size_t len, struct fault *fault); /* the caller syncs */
+
+/* The disk begins to write what the file holds: fsync of several files, after this for each, costs little more than of
+ * one. No promise. */
+void files_begin_sync(int fd);
 
 /* Makes, or puts in place of another, a symbolic link; durable. */
 int files_link(int dirfd, const char *name, const char *target, struct fault *fault);

@@ -1,6 +1,7 @@
 #include "control/adopt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,16 +49,22 @@ static void add_word(struct text *t, const struct request *r, const char *option
 	text_add(t, ";\n");
 }
 
+static int put_conf(const struct adoption *a, const char *bytes, size_t len, struct fault *fault)
+{
+	const char *path = json_string_value(json_object_get(a->record, "conf"));
+	AUTO_FREE char *folder = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+	AUTO_CLOSE int fd = files_open_path(folder, 0755, fault);
+	return fd < 0 ? fd : files_replace(fd, strrchr(path, '/') + 1, bytes, len, 0644, fault);
+}
+
 static int write_conf(const struct adoption *a, struct fault *fault)
 {
 	struct text t = {0};
 	const struct request *r = a->request;
-	const char *path = json_string_value(json_object_get(a->record, "conf"));
-	AUTO_FREE char *folder = xstrndup(path, (size_t)(strrchr(path, '/') - path));
 	text_add(&t, "# written by: certswapctl adopt; taken back by: certswapctl release %s\nname = ", a->name);
 	add_string(&t, a->name);
 	text_add(&t, ";\n");
-	add_list(&t, "servers", json_object_get(r->arguments, "servers"));
+	add_list(&t, "servers", json_object_get(a->record, "servers"));
 	if (a->observe)
 		text_add(&t, "manage = \"observe\";\n");
 	add_list(&t, "dns", json_object_get(r->arguments, "dns"));
@@ -66,8 +73,7 @@ static int write_conf(const struct adoption *a, struct fault *fault)
 	add_word(&t, r, "key_owner");
 	add_word(&t, r, "key_group");
 	add_word(&t, r, "key_mode");
-	AUTO_CLOSE int fd = files_open_path(folder, 0755, fault);
-	int code = fd < 0 ? fd : files_replace(fd, strrchr(path, '/') + 1, t.s, t.len, 0644, fault);
+	int code = put_conf(a, t.s, t.len, fault);
 	text_done(&t);
 	return code;
 }
@@ -77,7 +83,7 @@ static int write_conf(const struct adoption *a, struct fault *fault)
 static void abandoned(struct adoption *a)
 {
 	struct fault fault = {0};
-	(void)adopt_forget(a->site, a->name, &fault);
+	(void)(a->before ? adopt_save(a->site, a->before, &fault) : adopt_forget(a->site, a->name, &fault));
 	AUTO_FREE char *text =
 		xasprintf("%s was not taken over, everything is as it was: %s", a->name, a->why.s ? a->why.s : "?");
 	audit_write(a->site->audit, "adopt-undone", a->name, NULL, "%s", text);
@@ -87,7 +93,8 @@ static void abandoned(struct adoption *a)
 static void abandon(struct adoption *a)
 {
 	struct fault fault = {0};
-	if (adoption_remove_conf(a, &fault) < 0 || adoption_reconfigure(a, abandoned, &fault) < 0)
+	int r = a->conf_before ? put_conf(a, a->conf_before, a->conf_len, &fault) : adoption_remove_conf(a, &fault);
+	if (r < 0 || adoption_reconfigure(a, abandoned, &fault) < 0)
 		adoption_finish(a, 1, fault.text, "certswapctl release takes the rest back");
 }
 
@@ -103,14 +110,45 @@ static void tested_way_back(struct adoption *a)
 	abandon(a);
 }
 
+static bool asks_for(const struct adoption *a, const json_t *link)
+{
+	size_t i;
+	json_t *o;
+	json_array_foreach(json_object_get(a->request->arguments, "links"), i, o)
+	{
+		if (json_equal(json_object_get(o, "path"), json_object_get(link, "path")))
+			return true;
+	}
+	return false;
+}
+
+/* What is to be undone: all of the record, but nothing that was taken over to its end before. The caller's. */
+static json_t *to_undo(const struct adoption *a)
+{
+	size_t i;
+	json_t *link, *links = json_array();
+	if (!a->before) {
+		json_decref(links);
+		return json_incref(a->record);
+	}
+	json_array_foreach(json_object_get(a->record, "links"), i, link)
+	{
+		if (asks_for(a, link))
+			json_array_append(links, link);
+	}
+	return json_pack("{ss, so, sO}", "name", a->name, "links", links, "edits", a->edits);
+}
+
 /* What was there before comes back, byte for byte. */
 static void go_back(struct adoption *a)
 {
 	struct fault fault = {0};
 	struct words files = {0};
-	int code = adopt_unedit(a->site, a->record, &files, &fault);
+	json_t *undo = to_undo(a);
+	int code = adopt_unedit(a->site, undo, &files, &fault);
 	if (code == 0)
-		code = adopt_give_back(a->site, a->record, true, &fault);
+		code = adopt_give_back(a->site, undo, true, &fault);
+	json_decref(undo);
 	words_done(&files);
 	if (code < 0) {
 		AUTO_FREE char *text = xasprintf("%s; and the way back failed: %s", a->why.s, fault.text);
@@ -173,11 +211,21 @@ static void take(struct adoption *a)
 	adoption_test(a, edit_next);
 }
 
+/* Nothing was touched yet, but by one that was cut off. */
+static void give_up(struct adoption *a)
+{
+	if (a->resumed && !a->hold)
+		return adoption_hold(a, go_back);
+	if (a->resumed)
+		return go_back(a);
+	abandon(a);
+}
+
 /* Only what passes its test without us may be touched: else a test afterwards tells nothing. */
 static void tested_before(struct adoption *a)
 {
 	if (a->refused)
-		return abandon(a);
+		return give_up(a);
 	take(a);
 }
 
@@ -205,7 +253,7 @@ static void wait_for_other(void *data)
 	else if (c->live.number)
 		adoption_look(a, looked);
 	else
-		abandon(a);
+		give_up(a);
 }
 
 static void on_imported(int exit, const char *text, const char *next, void *data)
@@ -218,7 +266,7 @@ static void on_imported(int exit, const char *text, const char *next, void *data
 		return wait_for_other(a);
 	text_add(&a->why, "its pair is not good as it is: %s%s%s", text, next ? "; what to do: " : "",
 		 next ? next : "");
-	abandon(a);
+	give_up(a);
 }
 
 static void import(struct adoption *a)
@@ -270,6 +318,23 @@ static bool is_live_file(const char *file)
 	return false;
 }
 
+/* Everything is ours already. */
+static bool is_empty(const struct request *r)
+{
+	return !json_array_size(json_object_get(r->arguments, "links")) &&
+	       !json_array_size(json_object_get(r->arguments, "edits"));
+}
+
+/* Was adopt cut off? 1, 0 or negative errno. */
+static int is_unfinished(const struct site *site, const char *name, struct fault *fault)
+{
+	json_t *record = NULL;
+	int r = adopt_load(site, name, &record, fault);
+	bool unfinished = r == 0 && !json_is_true(json_object_get(record, "taken"));
+	json_decref(record);
+	return r < 0 && r != -ENOENT ? r : unfinished;
+}
+
 /* Is the plan complete, so that nothing of it has to be guessed? */
 static int check_plan(const struct request *r, struct fault *fault)
 {
@@ -302,10 +367,18 @@ static void merge(json_t *record, const json_t *arguments, const char *key, cons
 	{
 		bool known = false;
 		json_array_foreach(list, k, have) known |=
-			id && json_equal(json_object_get(have, id), json_object_get(o, id));
+			id ? json_equal(json_object_get(have, id), json_object_get(o, id)) : json_equal(have, o);
 		if (!known)
 			json_array_append(list, o);
 	}
+}
+
+/* certificates.d/NAME.conf as it is. */
+static int keep_conf(struct adoption *a, struct fault *fault)
+{
+	const char *path = json_string_value(json_object_get(a->record, "conf"));
+	int r = files_read(AT_FDCWD, path ? path : "", ADOPT_FILE_MAX, &a->conf_before, &a->conf_len, fault);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* The record of this adoption: begun anew, or that of one that was cut off. */
@@ -313,7 +386,10 @@ static int open_record(struct adoption *a, struct fault *fault)
 {
 	const json_t *arguments = a->request->arguments;
 	const char *slash = strrchr(a->site->settings->file, '/');
-	if (adopt_load(a->site, a->name, &a->record, NULL) < 0) {
+	int r = adopt_load(a->site, a->name, &a->record, fault);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r < 0) {
 		AUTO_FREE char *conf =
 			xasprintf("%.*s/certificates.d/%s.conf", slash ? (int)(slash - a->site->settings->file) : 1,
 				  slash ? a->site->settings->file : ".", a->name);
@@ -324,8 +400,14 @@ static int open_record(struct adoption *a, struct fault *fault)
 	}
 	if (!a->record)
 		return fault_set(fault, -EINVAL, "the plan can't be recorded");
+	if (r == 0 && json_is_true(json_object_get(a->record, "taken")))
+		a->before = json_deep_copy(a->record);
+	a->resumed = r == 0 && !a->before;
+	if (a->before && (r = keep_conf(a, fault)) < 0)
+		return r;
 	merge(a->record, arguments, "links", "path");
 	merge(a->record, arguments, "edits", NULL);
+	merge(a->record, arguments, "servers", NULL);
 	return adopt_save(a->site, a->record, fault);
 }
 
@@ -349,7 +431,7 @@ static void begin(struct request *r, const char *name)
 	a->edits = json_incref(json_object_get(r->arguments, "edits"));
 	list_files(a);
 	request_wait(r);
-	if (open_record(a, &fault) < 0 || write_conf(a, &fault) < 0)
+	if (open_record(a, &fault) < 0 || (!is_empty(r) && write_conf(a, &fault) < 0))
 		return adoption_finish(a, 1, fault.text, NULL);
 	if (adoption_reconfigure(a, import, &fault) == 0)
 		return;
@@ -368,6 +450,11 @@ void command_adopt(struct request *r)
 		return request_finish(r, 1, "another adopt or release is under way", "try again when it has ended");
 	if (check_plan(r, &fault) < 0)
 		return request_finish(r, 2, fault.text, NULL);
+	int rest = is_empty(r) ? is_unfinished(r->site, name, &fault) : 1;
+	if (rest <= 0) {
+		AUTO_FREE char *text = xasprintf("%s is taken over already", name);
+		return request_finish(r, rest < 0, rest < 0 ? fault.text : text, NULL);
+	}
 	AUTO_FREE char *own = xasprintf("/certificates.d/%s.conf", name);
 	size_t at = c && c->settings->file ? strlen(c->settings->file) : 0, len = strlen(own);
 	if (c && (at < len || strcmp(c->settings->file + at - len, own) != 0)) {

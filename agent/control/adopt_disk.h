@@ -9,6 +9,10 @@
 const char *adopt_member(const json_t *o, const char *key); /* a text of the record; "" where there is none */
 /* Opens the folder of an absolute path; *ret_base is its last component. A descriptor, or negative errno. */
 int adopt_open_parent(const char *path, const char **ret_base, struct fault *fault);
+/* The name of what is made beside a path, and then exchanged with it; the caller's. */
+char *adopt_fresh_name(const char *base);
+/* -EROFS, with what to do, where the folder of `path` can't be written; else 0. */
+int adopt_may_write(int parent, const char *path, struct fault *fault);
 /* What a path holds, links followed, and what it is; the caller's. */
 int adopt_read_path(const char *path, char **ret_bytes, size_t *ret_len, struct stat *ret_st, struct fault *fault);
 /* The attributes that decide who reads a file (ACL, label ...), as { name: hex }; the caller's. */

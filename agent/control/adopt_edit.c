@@ -42,8 +42,10 @@ static int write_edited(const struct opened *o, const struct text *new, struct f
 	AUTO_CLOSE int parent = adopt_open_parent(o->real, &base, fault);
 	if (parent < 0)
 		return parent;
-	AUTO_FREE char *fresh = xasprintf(".%s.certswap", base);
-	int r = adopt_make_like(parent, fresh, new->s ? new->s : "", new->len, o->like, fault);
+	AUTO_FREE char *fresh = adopt_fresh_name(base);
+	int r = adopt_may_write(parent, o->real, fault);
+	if (r == 0)
+		r = adopt_make_like(parent, fresh, new->s ? new->s : "", new->len, o->like, fault);
 	if (r == 0)
 		r = adopt_put_in_place(parent, fresh, base, "", o->bytes, o->len, fault);
 	if (r < 0)
@@ -80,7 +82,7 @@ static char *backup_name(const char *what, const char *real)
 }
 
 /* The whole file: before adopt ("configuration", kept once), for a person, as the undoing goes by the edits; before
- * release ("release"). */
+ * release ("edited"). Both names come before record.json, which is the last to go (adopt_forget). */
 static int keep_backup(const struct site *site, const json_t *record, const struct opened *o, const char *what,
 		       struct fault *fault)
 {
@@ -152,7 +154,7 @@ static int unedit_one(const struct site *site, const json_t *record, const char 
 		changed |= edit != NULL;
 	}
 	if (r == 0 && changed)
-		r = keep_backup(site, record, &o, "release", fault);
+		r = keep_backup(site, record, &o, "edited", fault);
 	if (r == 0 && changed)
 		r = write_edited(&o, &new, fault);
 	if (r == 0 && changed)
@@ -188,7 +190,7 @@ static int reedit_one(int folder, const char *path, struct fault *fault)
 	char *bytes;
 	size_t len;
 	int r = open_for_edit(path, &o, fault);
-	AUTO_FREE char *name = r == 0 ? backup_name("release", o.real) : NULL;
+	AUTO_FREE char *name = r == 0 ? backup_name("edited", o.real) : NULL;
 	if (r == 0 && (r = files_read(folder, name, ADOPT_FILE_MAX, &bytes, &len, fault)) == 0) {
 		const struct text was = {.s = bytes, .len = len};
 		r = write_edited(&o, &was, fault);

@@ -71,6 +71,21 @@ int adopt_open_parent(const char *path, const char **ret_base, struct fault *fau
 	return fd < 0 ? fault_errno(fault, errno, "can't open %s", folder) : fd;
 }
 
+char *adopt_fresh_name(const char *base)
+{
+	return xasprintf(".%s.certswap", base);
+}
+
+int adopt_may_write(int parent, const char *path, struct fault *fault)
+{
+	if (faccessat(parent, ".", W_OK, 0) == 0 || errno != EROFS)
+		return 0;
+	return fault_set(fault, -EROFS,
+			 "the folder of %s is read-only, or certswapd.service is not let in: systemctl edit certswapd: "
+			 "[Service] ReadWritePaths=%.*s, then systemctl restart certswapd",
+			 path, (int)(strrchr(path, '/') - path), path);
+}
+
 /* What a path holds, links followed; *ret_st of the file itself. */
 int adopt_read_path(const char *path, char **ret_bytes, size_t *ret_len, struct stat *ret_st, struct fault *fault)
 {
@@ -80,10 +95,14 @@ int adopt_read_path(const char *path, char **ret_bytes, size_t *ret_len, struct 
 	return files_read(AT_FDCWD, real, ADOPT_FILE_MAX, ret_bytes, ret_len, fault);
 }
 
-static bool is_our_link(int folder, const char *base, const char *target)
+/* 1, 0, or negative errno: it can't be told now. */
+static int is_our_link(int folder, const char *base, const char *target, struct fault *fault)
 {
 	char now[PATH_MAX];
-	return files_read_link(folder, base, now, sizeof now, NULL) == 0 && strcmp(now, target) == 0;
+	int r = files_read_link(folder, base, now, sizeof now, fault);
+	if (r == -EINVAL || r == -ENOENT || r == -ENAMETOOLONG) /* a file, none, or a link that is none of ours */
+		return 0;
+	return r < 0 ? r : strcmp(now, target) == 0;
 }
 
 /* Attributes that decide who reads a file (ACL, label ...), as { name: hex }. */
@@ -137,7 +156,7 @@ static bool is_as_seen(int folder, const char *name, const char *link, const cha
 	char *now;
 	size_t n;
 	if (*link)
-		return is_our_link(folder, name, link);
+		return is_our_link(folder, name, link, NULL) > 0;
 	if (files_read(folder, name, ADOPT_FILE_MAX, &now, &n, NULL) < 0)
 		return false;
 	bool same = n == len && memcmp(now, bytes, n) == 0;
@@ -166,6 +185,41 @@ int adopt_put_in_place(int folder, const char *fresh, const char *base, const ch
 	return r < 0 ? r : fault_set(fault, -ESTALE, "%s was changed by somebody else in this moment", base);
 }
 
+/* What a crash left beside a path: the new one, or what the new one took the place of. */
+static int sweep_beside(const char *path, struct fault *fault)
+{
+	const char *base;
+	AUTO_CLOSE int parent = adopt_open_parent(path, &base, fault);
+	if (parent < 0)
+		return parent;
+	AUTO_FREE char *fresh = adopt_fresh_name(base);
+	struct stat st;
+	if (fstatat(parent, fresh, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0;
+	return files_remove(parent, fresh, fault);
+}
+
+/* Of all paths of the record. */
+static int sweep(const json_t *record, struct fault *fault)
+{
+	size_t i;
+	json_t *o;
+	json_array_foreach(json_object_get(record, "links"), i, o)
+	{
+		int r = sweep_beside(adopt_member(o, "path"), fault);
+		if (r < 0)
+			return r;
+	}
+	json_array_foreach(json_object_get(record, "edits"), i, o)
+	{
+		AUTO_FREE char *real = realpath(adopt_member(o, "path"), NULL);
+		int r = real ? sweep_beside(real, fault) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 /* ---- links ---- */
 
 static int keep_one(const struct site *site, int folder, const char *name, json_t *link, struct fault *fault)
@@ -178,9 +232,11 @@ static int keep_one(const struct site *site, int folder, const char *name, json_
 	AUTO_CLOSE int parent = adopt_open_parent(path, &base, fault);
 	if (parent < 0)
 		return parent;
-	if (is_our_link(parent, base, target))
-		return 0;
-	int r = adopt_read_path(path, &bytes, &len, &st, fault);
+	int ours = is_our_link(parent, base, target, fault);
+	if (ours)
+		return ours < 0 ? ours : 0;
+	int r = adopt_may_write(parent, path, fault);
+	r = r < 0 ? r : adopt_read_path(path, &bytes, &len, &st, fault);
 	if (r < 0)
 		return r;
 	const char *was = files_read_link(parent, base, now, sizeof now, NULL) == 0 ? now : "";
@@ -220,9 +276,10 @@ static int take_one(const struct site *site, int folder, const char *name, const
 	AUTO_CLOSE int parent = adopt_open_parent(path, &base, fault);
 	if (parent < 0)
 		return parent;
-	if (is_our_link(parent, base, target))
-		return 0;
-	AUTO_FREE char *fresh = xasprintf(".%s.certswap", base);
+	int ours = is_our_link(parent, base, target, fault);
+	if (ours)
+		return ours < 0 ? ours : 0;
+	AUTO_FREE char *fresh = adopt_fresh_name(base);
 	if ((unlinkat(parent, fresh, 0) < 0 && errno != ENOENT) || symlinkat(target, parent, fresh) < 0)
 		return fault_errno(fault, errno, "can't make a link beside %s", path);
 	int r = files_read(folder, adopt_member(link, "saved"), ADOPT_FILE_MAX, &bytes, &len, fault);
@@ -238,7 +295,7 @@ int adopt_take(const struct site *site, const json_t *record, struct fault *faul
 	size_t i;
 	json_t *link;
 	AUTO_CLOSE int folder = adopt_folder(site, adopt_member(record, "name"), fault);
-	int r = folder < 0 ? folder : 0;
+	int r = folder < 0 ? folder : sweep(record, fault);
 	json_array_foreach(json_object_get(record, "links"), i, link) if (r == 0) r =
 		take_one(site, folder, adopt_member(record, "name"), link, fault);
 	return r;
@@ -278,13 +335,16 @@ static int give_back_one(const struct site *site, int folder, const char *name, 
 	AUTO_CLOSE int parent = adopt_open_parent(path, &base, fault);
 	if (parent < 0)
 		return parent;
-	if (!is_our_link(parent, base, target)) /* never taken, or somebody else's by now */
-		return 0;
-	int r = original ? files_read(folder, adopt_member(link, "saved"), ADOPT_FILE_MAX, &bytes, &len, fault)
-			 : adopt_read_path(target, &bytes, &len, &st, fault);
+	int ours = is_our_link(parent, base, target, fault);
+	if (ours <= 0) /* never taken, or somebody else's by now */
+		return ours;
+	int r = adopt_may_write(parent, path, fault);
+	if (r == 0)
+		r = original ? files_read(folder, adopt_member(link, "saved"), ADOPT_FILE_MAX, &bytes, &len, fault)
+			     : adopt_read_path(target, &bytes, &len, &st, fault);
 	if (r < 0)
 		return r;
-	AUTO_FREE char *fresh = xasprintf(".%s.certswap", base);
+	AUTO_FREE char *fresh = adopt_fresh_name(base);
 	r = adopt_make_like(parent, fresh, bytes, len, link, fault);
 	free_secret(bytes, len);
 	if (r == 0)
@@ -302,5 +362,5 @@ int adopt_give_back(const struct site *site, const json_t *record, bool original
 	int r = folder < 0 ? folder : 0;
 	json_array_foreach(json_object_get(record, "links"), i, link) if (r == 0) r =
 		give_back_one(site, folder, adopt_member(record, "name"), link, original, fault);
-	return r;
+	return r < 0 ? r : sweep(record, fault);
 }

@@ -18,7 +18,8 @@
 int adopt_folder(const struct site *site, const char *name, struct fault *fault);
 int adopt_load(const struct site *site, const char *name, json_t **ret, struct fault *fault); /* -ENOENT: none */
 int adopt_save(const struct site *site, const json_t *record, struct fault *fault);
-int adopt_forget(const struct site *site, const char *name, struct fault *fault); /* record and originals */
+/* Originals and record, in the order of their names: as long as the record is there, release can be run again. */
+int adopt_forget(const struct site *site, const char *name, struct fault *fault);
 
 /* Where a link of ours points to: STATE/certificates/NAME/live/FILE; the caller's. */
 char *adopt_target(const struct site *site, const char *name, const char *file);

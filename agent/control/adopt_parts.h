@@ -17,7 +17,11 @@ struct adoption {
 	struct site *site;
 	struct request *request;
 	char *name;
-	json_t *record, *edits;                   /* edits: with the offsets of now */
+	json_t *record, *edits; /* edits: with the offsets of now */
+	json_t *before;         /* the record of what was taken over to its end before; or NULL */
+	char *conf_before;      /* and its certificates.d/NAME.conf */
+	size_t conf_len;
+	bool resumed;                             /* one that was cut off: something may be touched already */
 	bool observe, original, releasing, waits; /* waits: for the configuration to be put in place */
 	adopt_step configured, next, then;
 	struct server_hold *hold;
@@ -31,6 +35,7 @@ struct adoption {
 	struct places_round *round;
 	struct timer *timer;
 	size_t showed; /* places that were in order before */
+	bool wide;     /* these are looked for at all addresses of the host */
 	int64_t deadline_us;
 	struct text why; /* what was refused */
 };

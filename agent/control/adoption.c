@@ -40,6 +40,8 @@ static void adoption_free(struct adoption *a)
 	a->site->adoption = NULL;
 	json_decref(a->record);
 	json_decref(a->edits);
+	json_decref(a->before);
+	free(a->conf_before);
 	words_done(&a->files);
 	text_done(&a->why);
 	free(a->servers);
@@ -110,6 +112,9 @@ int adoption_reconfigure(struct adoption *a, adopt_step then, struct fault *faul
 	int r = site_reload(a->site, fault);
 	if (r < 0)
 		return r;
+	if (a->hold) /* the swap of a pair that came meanwhile waits for it, and the configuration for the swap */
+		server_release_all(a->hold);
+	a->hold = NULL;
 	a->configured = then;
 	a->waits = true;
 	return 0;
@@ -241,12 +246,17 @@ static void on_first_look(const struct places_verdict *verdict, void *data)
 	(void)verdict; /* a baseline judges nothing */
 	a->round = NULL;
 	a->showed = count_in_order(a);
+	if (!a->showed && !a->wide && adoption_certificate(a)->elsewhere) { /* then at the host's other addresses */
+		a->wide = true;
+		return look(a, on_first_look);
+	}
 	a->next(a);
 }
 
 void adoption_look(struct adoption *a, adopt_step then)
 {
 	a->next = then;
+	a->wide = false;
 	look(a, on_first_look);
 }
 

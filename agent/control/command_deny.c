@@ -48,6 +48,8 @@ static void answer_with_hits(struct request *r, const struct digest *d)
 	words_done(&names);
 }
 
+static int remove_denial(struct request *r, const struct digest *d, const char *why);
+
 static void deny(struct request *r, const char *event,
 		 int (*change)(struct request *, const struct digest *, const char *))
 {
@@ -69,7 +71,13 @@ static void deny(struct request *r, const char *event,
 	standbys_review(r->site);
 	purge_soon(r->site);
 	watched_forget_refusals(r->site->watched);
-	change == add_denial ? answer_with_hits(r, &d) : request_finish(r, 0, "done", NULL);
+	if (change == add_denial)
+		return answer_with_hits(r, &d);
+	request_finish(r, 0,
+		       change == remove_denial
+			       ? "the key is no longer refused; what was refused for it is looked at again"
+			       : "the denial stays: it is confirmed by a person",
+		       NULL);
 }
 
 static int add_denial(struct request *r, const struct digest *d, const char *why)

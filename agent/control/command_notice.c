@@ -29,7 +29,7 @@ static const char *part_of(const struct notice_hit *hit)
 	const struct certificate *c = hit->certificate;
 	return hit->meta == &c->live      ? "live"
 	       : hit->meta == &c->standby ? "standby"
-	       : hit->meta == &c->coming  ? "on its way"
+	       : hit->meta == c->coming   ? "on its way"
 					  : "being replaced";
 }
 

@@ -9,6 +9,7 @@
 #include "loop/child.h"
 #include "site/audit.h"
 #include "site/pair.h"
+#include "site/parent.h"
 #include "site/pending.h"
 #include "site/standby.h"
 #include "swap/hours.h"
@@ -239,7 +240,12 @@ static void on_server(struct drill *d, enum server_verb verb, enum server_answer
 		return ask_server(d, SERVER_CONFIGTEST);
 	AUTO_FREE char *what = xasprintf("server %s", name), *said = in_short(output);
 	const char *how = verb == SERVER_REHEARSE ? "rehearsal" : "configuration test";
-	if (answer == SERVER_DONE)
+	const struct server_settings *settings = server_settings(site_server(d->certificate->site, name));
+	AUTO_CLOSE int parent = parent_open(settings);
+	bool stopped = settings->pidfile && *settings->pidfile && parent < 0;
+	if (answer == SERVER_DONE && stopped)
+		note(d, what, DRILL_UNKNOWN, false, passed_ms(d), "the %s passes, but it does not run: start it", how);
+	else if (answer == SERVER_DONE)
 		note(d, what, DRILL_GOOD, false, passed_ms(d), "the %s passes", how);
 	else if (answer == SERVER_CANT_TELL || answer == SERVER_NO_HOOK)
 		note(d, what, DRILL_UNKNOWN, false, passed_ms(d), "can't tell: %s", said);

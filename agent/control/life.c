@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,19 +17,26 @@
 #include "site/aftermath.h"
 #include "site/alert.h"
 #include "site/audit.h"
+#include "site/baseline.h"
 #include "site/candidate.h"
 #include "site/certificate.h"
 #include "control/command.h"
+#include "control/confine.h"
+#include "control/request.h"
 #include "site/consumer.h"
 #include "site/dropbox.h"
 #include "site/ladder.h"
+#include "site/mend.h"
 #include "site/metrics.h"
 #include "site/neighbour.h"
 #include "site/notice.h"
+#include "site/parent.h"
 #include "site/patrol.h"
+#include "site/prove.h"
 #include "site/pending.h"
 #include "site/purge.h"
 #include "site/standby.h"
+#include "site/staple.h"
 #include "site/response.h"
 #include "site/revocation.h"
 #include "site/transaction.h"
@@ -38,9 +44,11 @@
 
 #define STATE_VERSION  1
 #define RELOAD_LOOK_MS 250
-#define WORKERS        16  /* most of them wait for the wire */
-#define SPARES         4   /* what one swap asks for */
-#define REFILL_MS      200 /* not while the swap needs the processor */
+#define DESCRIPTORS    64   /* that a start takes, beside one for each certificate */
+#define WATCH_AGAIN_MS 1000 /* folders that could not be watched */
+#define WORKERS        16   /* most of them wait for the wire */
+#define SPARES         4    /* what one swap asks for */
+#define REFILL_MS      200  /* not while the swap needs the processor */
 
 /* ---- the state folder ---- */
 
@@ -49,7 +57,9 @@ static int lock_state(struct site *site, struct fault *fault)
 	site->lock = openat(site->folders.state, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (site->lock < 0)
 		return fault_errno(fault, errno, "can't open %s/lock", site->settings->state_dir);
-	if (flock(site->lock, LOCK_EX | LOCK_NB) == 0)
+	/* a lock of this process alone: one by flock(2) would live on in a child that was being started when we died */
+	const struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (fcntl(site->lock, F_SETLK, &lock) == 0)
 		return 0;
 	return fault_set(
 		fault, -EBUSY,
@@ -110,33 +120,35 @@ static void tear_down(struct site *site)
 {
 	for (size_t i = 0; i < site->ncertificates; i++)
 		aftermath_close(site->certificates[i]); /* they hold queues of servers */
+	transactions_close(site);                       /* they hold queues, hooks and jobs */
 	for (size_t i = 0; i < site->nservers; i++)
-		server_free(site->servers[i]); /* first: no hook answers any more */
+		server_free(site->servers[i]); /* before the others: no hook answers any more */
 	metrics_close(site->metrics);
 	site->metrics = NULL;
+	timer_close(site->watch_timer);
+	site->watch_timer = NULL;
 	notices_close(site);
 	watched_close(site->watched);
 	neighbours_close(site->neighbours);
 	dropbox_close(site->dropbox);
 	pending_close(site->pending);
 	standbys_close(site->standbys);
+	staples_close(site);
 	purge_close(site->purge);
 	candidates_close(site);
 	revocation_close(site->revocation);
-	patrol_close(site->patrol); /* it and the transactions hold jobs */
-	transactions_close(site);
+	patrol_close(site->patrol); /* it holds jobs */
+	baseline_forget(site);
 	consumers_close(site);
 	jobs_close(site->jobs);
+	proofs_close(site); /* theirs were among the jobs */
 	deadlines_close(site);
 	incidents_close(site);
-	for (size_t i = 0; i < site->ncertificates; i++)
-		certificate_free(site->certificates[i]);
+	site_free_certificates(site);
 	watcher_close(site->watcher);
 	free(site->servers);
-	free(site->certificates);
 	site->servers = NULL;
-	site->certificates = NULL;
-	site->nservers = site->ncertificates = 0;
+	site->nservers = 0;
 	site->jobs = NULL;
 	site->watcher = NULL;
 	site->pending = NULL;
@@ -170,30 +182,37 @@ static int make_certificates(struct site *site, struct fault *fault)
 		group |= (s->certificates[i].key_mode & 0070) != 0;
 	if (fchmod(site->folders.certificates, group ? 0711 : 0700) < 0)
 		return fault_errno(fault, errno, "can't set the mode of certificates/");
-	site->certificates = xcalloc(s->ncertificates, sizeof(*site->certificates));
 	for (size_t i = 0; i < s->ncertificates; i++) {
 		struct certificate *c = certificate_new(site, &s->certificates[i], fault);
 		if (!c)
 			return fault_prefix(fault, fault->code, "certificate %s", s->certificates[i].name);
-		site->certificates[site->ncertificates++] = c;
+		site_add_certificate(site, c);
 	}
 	return 0;
 }
 
-/* Leftovers of a crash go; what stands under the name `next` only where no journal needs it. */
+/* Leftovers of a crash go; what stands under the name `next` only where no journal needs it. A live link that
+ * somebody removed is put back before the web servers start. */
 static void sweep(struct site *site)
 {
-	for (size_t i = 0; i < site->ncertificates; i++)
-		(void)store_sweep(site->certificates[i]->folder, !site->certificates[i]->transaction, NULL);
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		struct certificate *c = site->certificates[i];
+		(void)store_sweep(c->folder, !c->transaction, NULL);
+		if ((!c->transaction || transaction_state(c) == TXN_AWAITING) && c->settings->manage == MANAGE_SWAP)
+			(void)mend_live(c, 0);
+	}
 }
 
 static int build(struct site *site, struct fault *fault)
 {
 	const struct settings *s = site->settings;
+	const char *sandbox = confine_policy(s, site->worker, fault);
+	if (!sandbox)
+		return fault->code;
 	const struct jobs_spec jobs = {.worker_path = site->worker,
 				       .user = s->worker_user,
 				       .trust = s->trust,
-				       .require_sandbox = s->sandbox == SANDBOX_REQUIRE,
+				       .sandbox = sandbox,
 				       .at_once = WORKERS,
 				       .spares = SPARES,
 				       .refill_ms = REFILL_MS};
@@ -220,20 +239,40 @@ static void review_all(struct site *site)
 		incident_wait(site, site->incidents[i], NULL, NULL);
 }
 
+/* What can't be watched in trouble (no descriptors, a folder moved away) is tried again until it can. */
+static void watch_folders(void *data)
+{
+	struct site *site = data;
+	struct fault fault = {0};
+	bool again = site->watch_timer != NULL;
+	timer_close(site->watch_timer);
+	site->watch_timer = NULL;
+	if (!site->dropbox)
+		site->dropbox = dropbox_open(site, &fault);
+	if (!site->notices)
+		(void)notices_watch(site, &fault);
+	if (!site->neighbours)
+		site->neighbours = neighbours_watch(site, &fault);
+	bool all = site->dropbox && site->notices && site->neighbours;
+	if (!all)
+		site->watch_timer = timer_start(site->loop, WATCH_AGAIN_MS, watch_folders, site);
+	if (!all && !again)
+		log_error("watch-failed", "drop boxes or live links can't be watched, and are tried again: %s",
+			  fault.text);
+	else if (all && again)
+		log_info("watch-works", "drop boxes and live links are watched again");
+}
+
 void site_resume(struct site *site)
 {
-	struct fault fault = {0};
 	transactions_resume(site);
-	site->dropbox = dropbox_open(site, &fault);
-	if (!site->dropbox || notices_watch(site, &fault) < 0)
-		log_error("watch-failed", "the drop boxes can't be watched: %s", fault.text);
+	parents_meet(site);
+	watch_folders(site);
 	site->watched = watched_open(site);
-	site->neighbours = neighbours_watch(site, &fault);
-	if (!site->neighbours)
-		log_error("watch-failed", "the live links can't be watched: %s", fault.text);
 	site->patrol = patrol_start(site);
 	site->pending = pending_open(site);
 	site->standbys = standbys_open(site);
+	site->staples = staples_open(site);
 	site->purge = purge_open(site);
 	for (size_t i = 0; i < site->ncertificates; i++)
 		aftermath_resume(site->certificates[i]);
@@ -256,11 +295,36 @@ static bool is_idle(const struct site *site)
 	return !transactions_at_work(site) && !site->nsets && !adopt_is_at_work(site);
 }
 
+/* Are there descriptors for what the new configuration needs? Those of the certificates before are given back at once,
+ * those of watches, workers and connections a moment later. */
+static bool has_room(const struct site *site)
+{
+	size_t before = site->ncertificates, after = site->next_settings->ncertificates, got = 0;
+	size_t n = DESCRIPTORS + (after > before ? after - before : 0);
+	AUTO_FREE int *fds = xcalloc(n, sizeof *fds);
+	while (got < n && (fds[got] = fcntl(site->folders.state, F_DUPFD_CLOEXEC, 0)) >= 0)
+		got++;
+	for (size_t i = 0; i < got; i++)
+		close(fds[i]);
+	return got == n;
+}
+
+/* A configuration that was torn down and can't be built would end us. */
+static bool waits_for_room(struct site *site)
+{
+	bool waits = !has_room(site);
+	if (waits && !site->reload_waits)
+		log_warning("reload-waits", "the configuration was read, and is put in place once there are "
+					    "descriptors again (LimitNOFILE=, fs.file-max)");
+	site->reload_waits = waits;
+	return waits;
+}
+
 static void put_in_place(void *data)
 {
 	struct site *site = data;
 	struct fault fault = {0};
-	if (!site->next_settings || !is_idle(site))
+	if (!site->next_settings || !is_idle(site) || waits_for_room(site))
 		return;
 	timer_close(site->reload_timer);
 	site->reload_timer = NULL;
@@ -270,6 +334,7 @@ static void put_in_place(void *data)
 	site->next_settings = NULL;
 	if (build(site, &fault) < 0) {
 		log_error("reload-failed", "%s: stopping, so that a restart can mend it", fault.text);
+		site->failed = true;
 		return loop_stop(site->loop);
 	}
 	command_look_up(site);
@@ -301,7 +366,8 @@ int site_reload(struct site *site, struct fault *fault)
 		complaints_done(&complaints);
 		return fault->code;
 	}
-	if (same_folders(site->settings, new, fault) < 0) {
+	if (same_folders(site->settings, new, fault) < 0 ||
+	    (new->sandbox != SANDBOX_AUTO && !confine_policy(new, site->worker, fault))) {
 		settings_free(new);
 		return fault->code;
 	}
@@ -329,7 +395,7 @@ static const struct swap_alert swap_alerts[TXN_STATES] = {
 		      ALERT_TICKET},
 	[TXN_FOREIGN] = {"drift", "certswapctl status; find the other program that changes the link live", ALERT_TICKET,
 			 ALERT_TICKET},
-	[TXN_STUCK] = {"stuck", "certswapctl status; then the web server's error log", ALERT_PAGE, ALERT_PAGE},
+	[TXN_STUCK] = {"stuck", "certswapctl status", ALERT_PAGE, ALERT_PAGE},
 };
 
 static void alert_of_swap(struct certificate *c)
@@ -343,6 +409,7 @@ static void alert_of_swap(struct certificate *c)
 					 txn_state_name(last->result), *last->reason ? ": " : "", last->reason);
 	/* what is held is tried again and again, and told once until something else comes of it */
 	bool held = last->result == TXN_HELD;
+	AUTO_FREE char *commands = last->result == TXN_STUCK ? transaction_way_out(c) : NULL;
 	AUTO_FREE char *state = held ? xstrdup("held") : xasprintf("%lld", (long long)last->at_ms);
 	const struct alert alert = {.state = state,
 				    .event = a->event,
@@ -351,7 +418,7 @@ static void alert_of_swap(struct certificate *c)
 				    .incident = incident ? incident->id : 0,
 				    .deadline = incident ? incident->deadline : 0,
 				    .text = text,
-				    .what_to_do = a->what_to_do};
+				    .what_to_do = commands ? commands : a->what_to_do};
 	if (!held)
 		alert_over(c->site, swap_alerts[TXN_HELD].event, c->settings->name, incident ? incident->id : 0,
 			   "held");
@@ -393,6 +460,7 @@ static int start(struct site *site, struct fault *fault)
 	if (!site->alerts)
 		return fault->code;
 	transactions_on_change(on_certificate_changed);
+	transactions_on_step(request_tell_step);
 	r = build(site, fault);
 	if (r < 0)
 		return r;

@@ -34,6 +34,16 @@ static void close_fds(struct request *r)
 	r->nfds = 0;
 }
 
+static void leave_waiting(struct request *r)
+{
+	if (!r->link)
+		return;
+	*r->link = r->next_waiting;
+	if (r->next_waiting)
+		r->next_waiting->link = r->link;
+	r->link = NULL;
+}
+
 /* Sends the final answer; the request stays until its work has ended too (request_free). Takes over result. */
 static void answer_with(struct request *r, int exit, const char *message, const char *next, json_t *result)
 {
@@ -41,6 +51,7 @@ static void answer_with(struct request *r, int exit, const char *message, const 
 			      "result", result);
 	timer_close(r->timeout);
 	r->timeout = NULL;
+	leave_waiting(r);
 	if (!r->client)
 		return json_decref(o);
 	client_set_data(r->client, NULL);
@@ -58,6 +69,7 @@ void request_answer(struct request *r, int exit, const char *message, const char
 void request_free(struct request *r)
 {
 	timer_close(r->timeout);
+	leave_waiting(r);
 	close_fds(r);
 	json_decref(r->arguments);
 	text_done(&r->text);
@@ -109,9 +121,35 @@ void request_wait(struct request *r)
 		return request_answer(r, 0, "taken; the work goes on", NULL);
 	int64_t ms = json_is_integer(timeout) ? json_integer_value(timeout) : DEFAULT_TIMEOUT_MS;
 	r->timeout = timer_start(r->site->loop, ms, on_timeout, r);
+	r->link = &r->site->waiting;
+	r->next_waiting = *r->link;
+	if (r->next_waiting)
+		r->next_waiting->link = &r->next_waiting;
+	*r->link = r;
 }
 
-/* The certificate that the request names; NULL: answered already. */
+/* Which of them the request is about; n: none. */
+static size_t find_named(const char *name, struct certificate *const *v, size_t n)
+{
+	size_t i = 0;
+	while (i < n && name && strcmp(v[i]->settings->name, name) != 0)
+		i++;
+	return i;
+}
+
+void request_tell_step(struct certificate *const *v, size_t n, const char *doing)
+{
+	for (struct request *r = v[0]->site->waiting; r; r = r->next_waiting) {
+		const char *name = request_argument(r, "name");
+		size_t about = find_named(name, v, n);
+		if (about == n)
+			continue;
+		AUTO_FREE char *text = name || n == 1 ? xasprintf("%s: %s", v[about]->settings->name, doing)
+						      : xasprintf("%zu certificates: %s", n, doing);
+		request_send(r, json_pack("{ss}", "progress", text));
+	}
+}
+
 static int accept_one(const json_t *item, struct words *codes, struct text *why, struct fault *fault)
 {
 	enum finding_code code;
@@ -152,8 +190,7 @@ struct certificate *request_certificate(struct request *r)
 	struct certificate *c = name ? site_certificate(r->site, name) : NULL;
 	if (c)
 		return c;
-	AUTO_FREE char *text = name ? xasprintf("there is no certificate named %s here", name)
-				    : xstrdup("a certificate's name is needed");
+	AUTO_FREE char *text = name ? site_no_certificate(r->site, name) : xstrdup("a certificate's name is needed");
 	request_finish(r, name ? 1 : 2, text, "certswapctl status lists the names");
 	return NULL;
 }

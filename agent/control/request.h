@@ -17,7 +17,8 @@ struct request {
 	int *fds;
 	size_t nfds;
 	struct timer *timeout;
-	size_t waiting_for; /* answers of incidents */
+	struct request *next_waiting, **link; /* among those that wait; link NULL: it is not */
+	size_t waiting_for;                   /* answers of incidents */
 	int exit;
 	struct text text, next;
 };
@@ -32,7 +33,8 @@ struct certificate *request_certificate(struct request *r);
 
 /* One line to the client, which need not be the last. Takes over o. */
 void request_send(struct request *r, json_t *o);
-/* The answer comes when the work has ended, at the timeout, or now where nobody waits. */
+/* The answer comes when the work has ended, at the timeout, or now where nobody waits. Until then the client is told
+ * each step of its certificate; of every certificate where it named none. */
 void request_wait(struct request *r);
 /* The final answer; the request itself stays until its work has ended too. next: what to do, or NULL. */
 void request_answer(struct request *r, int exit, const char *message, const char *next);
@@ -42,4 +44,5 @@ void request_finish_with(struct request *r, json_t *result);                    
 void request_finish_result(struct request *r, const char *message, json_t *result); /* the same, with a text */
 void request_finish_exit(struct request *r, int exit, json_t *result);              /* with another exit status */
 void request_free(struct request *r);
+void request_tell_step(struct certificate *const *v, size_t n, const char *doing); /* a certificate_step_cb */
 #endif

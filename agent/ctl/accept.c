@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/memory.h"
+#include "base/near.h"
 #include "ctl/client.h"
 #include "wire/finding.h"
 
@@ -18,6 +19,15 @@ static int parse_code(const char *s, enum finding_code *ret)
 	return -1;
 }
 
+static int no_such_finding(struct ctl *ctl, const char *word)
+{
+	const char *near = NULL;
+	for (enum finding_code code = 0; code < FINDING_CODES; code++)
+		near = near_choose(word, finding_name(code), near);
+	return ctl_usage(ctl, "--accept %s: there is no such finding%s%s%s", word, near ? "; did you mean " : "",
+			 near ? near : "", near ? "?" : "");
+}
+
 int client_add_accept(struct ctl *ctl, const struct args *a, json_t *request)
 {
 	const struct words *codes = &a->values[OPTION_ACCEPT], *reasons = &a->values[OPTION_WHY];
@@ -31,7 +41,7 @@ int client_add_accept(struct ctl *ctl, const struct args *a, json_t *request)
 		enum finding_code code;
 		const char *why = reasons->v[reasons->n == 1 ? 0 : i];
 		if (parse_code(codes->v[i], &code) < 0)
-			return ctl_usage(ctl, "--accept %s: there is no such finding", codes->v[i]);
+			return no_such_finding(ctl, codes->v[i]);
 		if (!finding_can_be_accepted(code)) {
 			ctl_say(ctl, "%s can't be accepted: such a pair would not work. %s", finding_name(code),
 				finding_what_to_do(code));

@@ -194,11 +194,8 @@ static int send_plan(struct ctl *ctl, const struct args *a, const struct plan *p
 
 static int adopt_one(struct ctl *ctl, const struct args *a, const struct plan *p)
 {
-	if (p->done) {
-		if (!args_has(a, OPTION_JSON))
-			fprintf(ctl->out, "%s is taken over already\n", p->name);
-		return CTL_DONE;
-	}
+	if (p->done) /* the agent knows whether it came to its end */
+		return send_plan(ctl, a, p);
 	if (p->refusal) {
 		ctl_say(ctl, "%s is left alone: %s\nNext: %s", p->name ? p->name : p->paths[PLAN_CERTIFICATE],
 			p->refusal, p->what_to_do);
@@ -296,7 +293,9 @@ int command_adopt(struct ctl *ctl, const struct args *a)
 			}
 	for (size_t i = 0; !a->operands.n && i < plans.notes.n; i++)
 		ctl_say(ctl, "%s", plans.notes.v[i]);
-	if (plans.n == 0)
+	if (!a->operands.n && plans.refused && status == CTL_DONE)
+		status = CTL_FAILED;
+	if (plans.n == 0 && !plans.refused)
 		ctl_say(ctl, "the web servers' configuration names no pair");
 	plans_done(&plans);
 	return status;

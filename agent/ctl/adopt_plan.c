@@ -353,8 +353,10 @@ static void add_server(const struct settings *s, struct plans *plans, const stru
 			words_add(&plans->notes, note);
 		return;
 	}
-	if (server->elsewhere)
+	if (server->elsewhere) {
 		words_add(&plans->notes, note);
+		plans->refused = true;
+	}
 	for (size_t h = 0; w && h < w->nhosts; h++)
 		for (size_t k = 0; k < w->hosts[h].npairs; k++)
 			add_pair(plans, server->name, w, &w->hosts[h], &w->hosts[h].pairs[k]);

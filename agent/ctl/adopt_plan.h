@@ -38,6 +38,7 @@ struct plans {
 	struct plan *v;
 	size_t n;
 	struct words notes; /* servers of this host that are left out, and why */
+	bool refused;       /* one of them stands in certswap.conf */
 };
 
 /* Reads the configuration of every server on this host; the caller frees with plans_done. ctl->settings must be there.

@@ -7,37 +7,38 @@
 
 const struct command command_table[] = {
 	{"status", "[NAME]", 0, 1, OPTION_BIT(JSON) | OPTION_BIT(WATCH), "Shows the certificates, or all about one",
-	 "SERVED is the serial number of the live pair, and whether every place that was looked at shows it.\n"
-	 "Exit status 1 where a certificate that was named does not exist.",
+	 "SERVED is the serial number of the live pair, and whether every place that was looked at "
+	 "shows it. Exit status 1 where a certificate that was named does not exist.",
 	 command_status},
 	{"check", "FILE...", 1, OPERANDS_MANY,
 	 OPTION_BIT(DNS) | OPTION_BIT(KEY) | OPTION_BIT(TRUST) | OPTION_BIT(PROFILE) | OPTION_BIT(PASSWORD_FILE) |
 		 OPTION_BIT(JSON),
 	 "Proves a pair the way the agent would, without the agent",
-	 "The files are recognised by their content: PEM, DER, PKCS#7, PKCS#12, in any order.\n"
-	 "Exit status 0 if the pair could go live, 1 if a finding keeps it from that.",
+	 "The files are recognised by their content: PEM, DER, PKCS#7, PKCS#12, in any order. Exit "
+	 "status 0 if the pair could go live, 1 if a finding keeps it from that.",
 	 command_check},
 	{"submit", "FILE...", 1, OPERANDS_MANY, OPTION_BIT(NAME) | OPTION_BIT(JSON) | PAIR_OPTIONS | WAIT_OPTIONS,
 	 "Hands a pair to the agent, which proves it and puts it live",
-	 "The files are a closed set, paired among themselves and with keys that wait for their certificate. If they\n"
-	 "make no pair, nothing of them is kept. It returns once fresh handshakes show the new certificate.",
+	 "The files are a closed set, paired among themselves and with keys that wait for their "
+	 "certificate. If they make no pair, nothing of them is kept. It returns once fresh handshakes"
+	 " show the new certificate.",
 	 command_submit},
 	{"notice", "[NAME]", 0, 1,
 	 OPTION_BIT(SERIAL) | OPTION_BIT(FINGERPRINT) | OPTION_BIT(ISSUER) | OPTION_BIT(CASE) | OPTION_BIT(REASON) |
 		 OPTION_BIT(SCOPE) | OPTION_BIT(REVOKE_AT) | OPTION_BIT(RECEIVED_AT) | OPTION_BIT(REF) |
 		 OPTION_BIT(YES) | OPTION_BIT(JSON) | WAIT_OPTIONS,
 	 "Tells the agent that the CA will revoke a certificate",
-	 "Name the certificate by its NAME here, by --serial (with --issuer where several fit) or by --fingerprint.\n"
-	 "Without --case and --revoke-at the agent reckons with 24 hours.",
+	 "Name the certificate by its NAME here, by --serial (with --issuer where several fit) or by "
+	 "--fingerprint. Without --case and --revoke-at the agent reckons with 24 hours.",
 	 command_notice},
 	{"triage", "FILE", 1, 1,
 	 OPTION_BIT(NOTICE) | OPTION_BIT(ISSUER) | OPTION_BIT(CASE) | OPTION_BIT(REASON) | OPTION_BIT(SCOPE) |
 		 OPTION_BIT(REVOKE_AT) | OPTION_BIT(RECEIVED_AT) | OPTION_BIT(REF) | OPTION_BIT(YES) | OPTION_BIT(JSON),
 	 "Says which certificates here stand in a CA's list of serial numbers or fingerprints",
-	 "FILE is text or CSV, .gz too, of any length; - is standard input. Serials are taken as they are spelled:\n"
-	 "hexadecimal with or without colons, spaces, 0x or leading zeros, or decimal. Without --notice it needs no "
-	 "agent.\n"
-	 "Exit status 0 where none stands in it, or (--notice) each incident was opened; 1 where some do.",
+	 "FILE is text or CSV, .gz too, of any length; - is standard input. Serials are taken as they "
+	 "are spelled: hexadecimal with or without colons, spaces, 0x or leading zeros, or decimal. "
+	 "Without --notice it needs no agent. Exit status 0 where none stands in it, or (--notice) "
+	 "each incident was opened; 1 where some do.",
 	 command_triage},
 	{"withdraw", "INCIDENT", 1, 1, OPTION_BIT(WHY) | OPTION_BIT(JSON),
 	 "Ends an incident whose notice was wrong, and lifts the denials it brought", NULL, command_withdraw},
@@ -47,9 +48,9 @@ const struct command command_table[] = {
 	{"adopt", "[NAME...]", 0, OPERANDS_MANY,
 	 OPTION_BIT(DRY_RUN) | OPTION_BIT(OBSERVE) | OPTION_BIT(SKIP_CLIENT) | OPTION_BIT(JSON) | WAIT_OPTIONS,
 	 "Takes over the pairs that the web servers' configuration names",
-	 "The present pair is proved and becomes the first generation; then its files become links to it, or, where "
-	 "an\n"
-	 "ACME client keeps them, the directives that name them are changed. NAME: of the pair, of a host, or a path.",
+	 "The present pair is proved and becomes the first generation; then its files become links to "
+	 "it, or, where an ACME client keeps them, the directives that name them are changed. NAME: of"
+	 " the pair, of a host, or a path.",
 	 command_adopt},
 	{"release", "NAME", 1, 1, OPTION_BIT(ORIGINAL) | OPTION_BIT(WHY) | OPTION_BIT(JSON) | WAIT_OPTIONS,
 	 "Gives back what adopt took over",
@@ -77,17 +78,16 @@ const struct command command_table[] = {
 	 command_csr},
 	{"request", "NAME", 1, 1, OPTION_BIT(LANG) | OPTION_BIT(OUT) | OPTION_BIT(JSON),
 	 "Writes the mail to the CA's desk: reissue first, then revoke",
-	 "It holds the request (CSR) of a key that waits here, serial number, case, CRL reason, the time asked for, "
-	 "and what\n"
-	 "`ca` in the configuration says. Nothing is sent. On standard error: whether the desk is open in time.",
+	 "It holds the request (CSR) of a key that waits here, serial number, case, CRL reason, the "
+	 "time asked for, and what `ca` in the configuration says. Nothing is sent. On standard error:"
+	 " whether the desk is open in time.",
 	 command_request},
 	{"drill", "NAME", 1, 1, OPTION_BIT(CASE) | OPTION_BIT(LIVE) | OPTION_BIT(TIMEOUT) | OPTION_BIT(JSON),
 	 "Tries what the day of a revocation needs, and says what would have stopped you",
-	 "Standby pair, waiting key, the reissue command's own dry run, the CA's desk, a rehearsal with each server, "
-	 "the\n"
-	 "alert command. What is served is not touched; with --live a copy of the live pair is swapped in, and that "
-	 "is\n"
-	 "measured. Exit status 1 where something would have stopped you.",
+	 "Standby pair, waiting key, the reissue command's own dry run, the CA's desk, a rehearsal "
+	 "with each server, the alert command. What is served is not touched; with --live a copy of "
+	 "the live pair is swapped in, and that is measured. Exit status 1 where something would have "
+	 "stopped you.",
 	 command_drill},
 	{"deny list", "", 0, 0, OPTION_BIT(JSON), "Lists the keys and certificates that are refused", NULL,
 	 command_deny_list},
@@ -102,19 +102,17 @@ const struct command command_table[] = {
 	{"discover", "", 0, 0,
 	 OPTION_BIT(CHECK) | OPTION_BIT(LOADS) | OPTION_BIT(EXCEPT) | OPTION_BIT(TRUST) | OPTION_BIT(JSON),
 	 "Finds which certificates the web servers of this host serve, and what is wrong with them",
-	 "Reads the configuration of each nginx and Apache that runs, or is installed, proves each pair as `check` "
-	 "does,\n"
-	 "and names what else on this host reads its files. It needs no agent and changes nothing. Run it as root: "
-	 "keys\n"
-	 "can't be looked at otherwise. With --check the exit status is 1 where a certificate that is served is "
-	 "revoked,\n"
-	 "with --loads where a pair would keep that server from starting, 3 where that can't be told.",
+	 "Reads the configuration of each nginx and Apache that runs, or is installed, proves each "
+	 "pair as `check` does, and names what else on this host reads its files. It needs no agent "
+	 "and changes nothing. Run it as root: keys can't be looked at otherwise. With --check the "
+	 "exit status is 1 where a certificate that is served is revoked, with --loads where a pair "
+	 "would keep that server from starting, 3 where that can't be told.",
 	 command_discover},
 	{"log", "", 0, 0, OPTION_BIT(FOLLOW) | OPTION_BIT(VERIFY) | OPTION_BIT(JSON),
 	 "Prints the audit log, or checks its chain of hashes",
-	 "Each line holds the SHA-256 of the line before. --verify names the first line that does not fit (exit "
-	 "status\n"
-	 "1) and prints the hash of the last one: kept elsewhere, it also shows when lines at the end were taken off.",
+	 "Each line holds the SHA-256 of the line before. --verify names the first line that does not "
+	 "fit (exit status 1) and prints the hash of the last one: kept elsewhere, it also shows when "
+	 "lines at the end were taken off.",
 	 command_log},
 	{"metrics", "", 0, 0, 0, "Prints the state in Prometheus' text format", NULL, command_metrics},
 	{"config test", "", 0, 0, 0, "Tests the configuration and shows every mistake with its line", NULL,

@@ -59,8 +59,11 @@ static int without_settings(struct ctl *ctl, int error)
 	struct stat st;
 	bool there = stat(CTL_DEFAULT_RUN "/control.sock", &st) == 0 || stat(CTL_DEFAULT_STATE, &st) == 0;
 	if (ctl->config_named || !there) {
-		ctl_say(ctl, "can't read the configuration %s: %s", ctl->config_file, strerror(error));
-		return error == EACCES || error == EPERM ? CTL_NOT_PERMITTED : CTL_USAGE;
+		bool denied = error == EACCES || error == EPERM;
+		ctl_say(ctl, "can't read the configuration %s: %s\nNext: %s", ctl->config_file, strerror(error),
+			denied ? "run it as root (sudo)"
+			       : "name it with -c FILE where it is elsewhere; certswap.conf(5) says how to write one");
+		return denied ? CTL_NOT_PERMITTED : CTL_USAGE;
 	}
 	if (ctl->verbose)
 		ctl_say(ctl, "can't read the configuration %s (%s); using %s and %s", ctl->config_file, strerror(error),
@@ -135,12 +138,15 @@ static int unknown_command(struct ctl *ctl, int argc, char **argv)
 		command_print_list(ctl->err);
 		return CTL_USAGE;
 	}
-	if (command_is_prefix(argv[0]) && argc > 1)
-		ctl_say(ctl, "there is no command %s %s", argv[0], argv[1]);
-	else if (command_is_prefix(argv[0]))
+	bool prefix = command_is_prefix(argv[0]);
+	if (prefix && argc == 1) {
 		ctl_say(ctl, "the command %s needs another word", argv[0]);
-	else
-		ctl_say(ctl, "there is no command %s", argv[0]);
+	} else {
+		AUTO_FREE char *words = prefix ? xasprintf("%s %s", argv[0], argv[1]) : xstrdup(argv[0]);
+		const char *near = command_near(words);
+		ctl_say(ctl, "there is no command %s%s%s%s", words, near ? "; did you mean " : "", near ? near : "",
+			near ? "?" : "");
+	}
 	fputs("`certswapctl help` lists the commands.\n", ctl->err);
 	return CTL_USAGE;
 }

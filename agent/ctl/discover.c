@@ -21,7 +21,8 @@ const char *const wrong_name[] = {[WRONG_FINDING] = "FINDING",
 				  [WRONG_MISSING] = "FILE_MISSING",
 				  [WRONG_UNREADABLE] = "FILE_UNREADABLE",
 				  [WRONG_PERMISSIONS] = "KEY_PERMISSIONS",
-				  [WRONG_SHARED_KEY] = "KEY_SHARED"};
+				  [WRONG_SHARED_KEY] = "KEY_SHARED",
+				  [WRONG_NOT_SHOWN] = "NOT_SHOWN"};
 _Static_assert(ARRAY_SIZE(wrong_name) == WRONG_CODES, "each code has its name");
 
 void discovered_add_wrong(struct discovered *d, enum wrong_code code, const struct finding *finding, const char *format,
@@ -62,8 +63,8 @@ static void add_pair(struct discovery *d, const struct server *server, const str
 {
 	struct discovered *v = find_or_add(d, pair);
 	v->places = xrealloc(v->places, (v->nplaces + 1) * sizeof *v->places);
-	v->places[v->nplaces++] = (struct place){server, host, pair};
-	v->served |= (host->tls || host->starttls) && server->pid != 0;
+	v->places[v->nplaces++] = (struct place){server, host, pair, NULL};
+	v->served |= webconf_shows(host) && server->pid != 0;
 }
 
 static void collect(struct discovery *d)
@@ -92,14 +93,23 @@ static bool name_is_covered(const char *name, const struct words *patterns)
 	return bare_covered && wild_covered;
 }
 
+/* Does another host answer to it wherever this one could? */
+static bool is_taken(const struct webconf_host *h, const char *name)
+{
+	bool free = false;
+	for (size_t i = 0; i < h->nlistens; i++)
+		free |= h->listens[i].tls && !words_has(&h->listens[i].taken, name);
+	return !free && !h->starttls;
+}
+
 static void compare_names(struct discovered *d)
 {
 	struct words seen = {0};
 	for (size_t i = 0; i < d->nplaces; i++) {
 		const struct webconf_host *h = d->places[i].host;
-		for (size_t j = 0; h->tls && j < h->names.n; j++) {
+		for (size_t j = 0; h->tls && webconf_shows(h) && j < h->names.n; j++) {
 			const char *name = h->names.v[j];
-			if (name_is_covered(name, &d->reply.names) || words_has(&seen, name))
+			if (is_taken(h, name) || name_is_covered(name, &d->reply.names) || words_has(&seen, name))
 				continue;
 			AUTO_FREE char *where = webconf_where(d->places[i].server->conf, &h->at);
 			discovered_add_wrong(d, WRONG_NAME, NULL, "%s (%s) is not a name of this certificate", name,
@@ -217,6 +227,45 @@ static void find_shared_keys(struct discovery *d)
 						     d->v[j].certificate->text);
 }
 
+static const struct discovered *find_pair(const struct discovery *d, const struct webconf_pair *pair)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (same_text(d->v[i].certificate->text, pair->certificate.text) &&
+		    same_text(d->v[i].key ? d->v[i].key->text : NULL, pair->key.text))
+			return &d->v[i];
+	return NULL;
+}
+
+/* "ecdsa" of "ecdsa-p256" */
+static bool same_kind(const struct discovered *a, const struct discovered *b)
+{
+	size_t n = strcspn(a->reply.key_type, "-");
+	return n && strncmp(a->reply.key_type, b->reply.key_type, n) == 0 && strchr("-", b->reply.key_type[n]);
+}
+
+/* A server keeps one certificate for each kind of key: the last one. */
+static void find_not_shown(struct discovery *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		struct discovered *v = &d->v[i];
+		for (size_t j = 0; v->proved && j < v->nplaces; j++) {
+			struct place *p = &v->places[j];
+			size_t at = (size_t)(p->pair - p->host->pairs);
+			for (size_t k = at + 1; k < p->host->npairs && !p->instead; k++) {
+				const struct discovered *other = find_pair(d, &p->host->pairs[k]);
+				if (other && other != v && other->proved && same_kind(v, other))
+					p->instead = other->certificate->text;
+			}
+			if (!p->instead)
+				continue;
+			AUTO_FREE char *where = webconf_where(p->server->conf, &p->host->at);
+			discovered_add_wrong(v, WRONG_NOT_SHOWN, NULL,
+					     "%s shows %s in its place: the last one of a kind of key counts", where,
+					     p->instead);
+		}
+	}
+}
+
 /* A swap of these ends as UNSERVED: better said before. Where not all could be read, it is not known. */
 static void find_unnamed(const struct ctl *ctl, struct discovery *d)
 {
@@ -242,6 +291,7 @@ void discovery_make(struct ctl *ctl, const char *trust, struct discovery *ret)
 	find_unnamed(ctl, ret);
 	prove_all(ctl, trust, ret);
 	find_shared_keys(ret);
+	find_not_shown(ret);
 	discovery_find_readers(ctl, ret);
 }
 

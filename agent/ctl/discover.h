@@ -11,6 +11,7 @@ struct place {
 	const struct server *server;
 	const struct webconf_host *host;
 	const struct webconf_pair *pair;
+	const char *instead; /* NULL, or the host's certificate that is shown in its place */
 };
 struct outlook; /* ctl/outlook.h */
 /* Something else that reads one of its files, or has its key. */
@@ -28,6 +29,7 @@ enum wrong_code {
 	WRONG_UNREADABLE,  /* it may not be read by who runs this: nothing is known of it */
 	WRONG_PERMISSIONS, /* others may read or write the key */
 	WRONG_SHARED_KEY,  /* another certificate here has the same key */
+	WRONG_NOT_SHOWN,   /* the server shows another certificate of this host in its place */
 	WRONG_CODES
 };
 extern const char *const wrong_name[WRONG_CODES]; /* of --json */

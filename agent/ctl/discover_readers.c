@@ -31,7 +31,8 @@ static void add_uses(struct read_files *f, const struct server *s, const struct 
 {
 	for (size_t i = 0; i < n; i++) {
 		bool key = v[i].kind == WEBCONF_USE_CLIENT_CERTIFICATE || v[i].kind == WEBCONF_USE_CLIENT_KEY ||
-			   v[i].kind == WEBCONF_USE_STAPLE || v[i].kind == WEBCONF_USE_TICKET_KEY;
+			   v[i].kind == WEBCONF_USE_STAPLE || v[i].kind == WEBCONF_USE_TICKET_KEY ||
+			   v[i].kind == WEBCONF_USE_MANAGED;
 		if (key && *v[i].file.text == '/' && !v[i].file.inherited)
 			add(f, s->name, v[i].directive, v[i].file.text, webconf_where(s->conf, &v[i].file.at));
 	}

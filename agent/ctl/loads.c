@@ -19,14 +19,18 @@ static bool is_not_loaded(const struct wrong *w)
 		w->finding->code == FINDING_UNREADABLE);
 }
 
-/* Lies the file in one of these folders, whatever links lead there? */
+/* Lies the file in one of these folders, whatever links lead there? One that is missing would lie where its folder is.
+ */
 static bool lies_in(const char *path, const struct words *folders)
 {
-	AUTO_FREE char *real = realpath(path, NULL);
+	const char *slash = strrchr(path, '/');
+	AUTO_FREE char *above = xstrndup(path, slash ? (size_t)(slash - path) : 0);
+	AUTO_FREE char *file = realpath(path, NULL), *missing = file ? NULL : realpath(above, NULL);
+	const char *real = file ? file : missing;
 	for (size_t i = 0; real && i < folders->n; i++) {
 		AUTO_FREE char *folder = realpath(folders->v[i], NULL);
 		size_t len = folder ? strlen(folder) : 0;
-		if (len && strncmp(real, folder, len) == 0 && real[len] == '/')
+		if (len && strncmp(real, folder, len) == 0 && (real[len] == '/' || (missing && !real[len])))
 			return true;
 	}
 	return false;

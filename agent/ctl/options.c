@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/near.h"
+#include "ctl/print.h"
+
+#define HELP_INDENT 27 /* where the text of an option begins */
 
 const struct option_spec option_specs[OPTIONS] = {
 	[OPTION_CONFIG] = {"config", 'c', "FILE",
@@ -110,6 +114,14 @@ const struct command *command_find(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
+const char *command_near(const char *words)
+{
+	const char *near = NULL;
+	for (size_t i = 0; i < command_count; i++)
+		near = near_choose(words, command_table[i].name, near);
+	return near;
+}
+
 bool command_is_prefix(const char *word)
 {
 	size_t len = strlen(word);
@@ -132,6 +144,24 @@ static enum option find_option(const struct command *c, const char *word, size_t
 	return OPTIONS;
 }
 
+/* The option of this command that "--word" or "--word=value" may have been meant for; NULL: nothing near. */
+static const char *near_option(const struct command *c, const char *word)
+{
+	const char *near = NULL;
+	AUTO_FREE char *name = xstrndup(word, strcspn(word, "="));
+	for (enum option o = 0; o < OPTIONS; o++)
+		if (command_takes(c, o))
+			near = near_choose(name, option_specs[o].name, near);
+	return near;
+}
+
+static int unknown_option(const struct command *c, const char *word, struct fault *fault)
+{
+	const char *near = word[1] == '-' ? near_option(c, word + 2) : NULL;
+	return near ? fault_set(fault, -EINVAL, "unknown option %s; did you mean --%s?", word, near)
+		    : fault_set(fault, -EINVAL, "unknown option %s", word);
+}
+
 /* One word that begins with '-'. *at points to it and is moved to the last word used. */
 static int parse_option(const struct command *c, int argc, char **argv, int *at, struct args *ret, struct fault *fault)
 {
@@ -141,7 +171,7 @@ static int parse_option(const struct command *c, int argc, char **argv, int *at,
 	size_t len = name ? strcspn(name, "=") : 0;
 	enum option o = find_option(c, name, len, word[1]);
 	if (o == OPTIONS)
-		return fault_set(fault, -EINVAL, "unknown option %s", word);
+		return unknown_option(c, word, fault);
 	const struct option_spec *s = &option_specs[o];
 	if (is_long && name[len] == '=')
 		value = name + len + 1;
@@ -219,8 +249,10 @@ void command_print_help(const struct command *c, FILE *out)
 {
 	command_print_usage(c, out);
 	fprintf(out, "\n%s.\n", c->summary);
-	if (c->details)
-		fprintf(out, "\n%s\n", c->details);
+	if (c->details) {
+		fputc('\n', out);
+		print_wrapped(out, "", 0, c->details);
+	}
 	fputs("\nOptions:\n", out);
 	for (enum option o = 0; o < OPTIONS; o++) {
 		const struct option_spec *s = &option_specs[o];
@@ -228,10 +260,9 @@ void command_print_help(const struct command *c, FILE *out)
 			continue;
 		AUTO_FREE char *left =
 			xasprintf("--%s%s%s", s->name, s->argument ? " " : "", s->argument ? s->argument : "");
-		if (s->letter)
-			fprintf(out, "  -%c, %-20s %s\n", s->letter, left, s->help);
-		else
-			fprintf(out, "      %-20s %s\n", left, s->help);
+		AUTO_FREE char *before =
+			s->letter ? xasprintf("  -%c, %-20s ", s->letter, left) : xasprintf("      %-20s ", left);
+		print_wrapped(out, before, HELP_INDENT, s->help);
 	}
 }
 

@@ -94,6 +94,8 @@ extern const uint64_t option_everywhere;
 
 /* The command that the first words of argv name, and how many words that took; NULL: none. */
 const struct command *command_find(int argc, char **argv, int *ret_words);
+/* The command that somebody may have meant who wrote `words` (one or two, a space between); NULL: nothing near. */
+const char *command_near(const char *words);
 bool command_is_prefix(const char *word); /* the first word of a command of two words: "deny" */
 
 /* Options and operands of a command, those of option_everywhere too. 0 or -EINVAL with a text for the person. */

@@ -1,114 +1,137 @@
 #include "ctl/others.h"
 
 #include <ctype.h>
-#include <dirent.h>
+#include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "ctl/disk.h"
+#include "ctl/others_read.h"
 
 #define CONFIG_MAX (4 * 1024 * 1024)
+#define DEPTH_MAX  8
 
-static const struct program {
-	const char *name;
-	const char *files[6];       /* glob(7) */
-	const char *directives[12]; /* before a '='; HAProxy: words that the path follows */
-} programs[] = {
-	{"postfix",
-	 {"/etc/postfix/main.cf", "/etc/postfix/master.cf"},
-	 {"smtpd_tls_cert_file", "smtpd_tls_key_file", "smtpd_tls_eccert_file", "smtpd_tls_eckey_file",
-	  "smtpd_tls_chain_files", "smtp_tls_cert_file", "smtp_tls_key_file", "smtp_tls_chain_files",
-	  "tls_server_sni_maps"}},
-	{"dovecot",
-	 {"/etc/dovecot/dovecot.conf", "/etc/dovecot/conf.d/*.conf", "/etc/dovecot/local.conf"},
-	 {"ssl_cert", "ssl_key", "ssl_alt_cert", "ssl_alt_key", "ssl_server_cert_file", "ssl_server_key_file"}},
-	{"exim",
-	 {"/etc/exim4/exim4.conf", "/etc/exim4/exim4.conf.template", "/etc/exim4/exim4.conf.localmacros",
-	  "/etc/exim4/conf.d/main/*", "/etc/exim/exim.conf"},
-	 {"tls_certificate", "tls_privatekey", "MAIN_TLS_CERTIFICATE", "MAIN_TLS_PRIVATEKEY", "MAIN_TLS_CERTKEY"}},
-	{"haproxy", {"/etc/haproxy/haproxy.cfg", "/etc/haproxy/conf.d/*.cfg"}, {"crt", "crt-list", "ca-file"}},
-};
-
-static void add(struct others *o, const struct program *p, const char *directive, const char *file, uint32_t line,
-		const char *path)
+void others_add(struct others_source *s, const char *directive, const char *path)
 {
-	if (o->n >= OTHERS_MAX || *path != '/')
+	struct others *o = s->o;
+	if (o->n >= OTHERS_MAX)
 		return;
 	o->v = xrealloc(o->v, (o->n + 1) * sizeof *o->v);
-	o->v[o->n++] = (struct other){p->name, xstrdup(directive), xstrdup(file), xstrdup(path), line};
+	o->v[o->n++] = (struct other){s->program, xstrdup(directive), xstrdup(s->file), xstrdup(path), s->line};
 }
 
-/* HAProxy's crt may be a folder: then every file in it. */
-static void add_path(struct others *o, const struct program *p, const char *directive, const char *file, uint32_t line,
-		     const char *path)
+void others_unknown(struct others_source *s, const char *directive, const char *why)
 {
-	DIR *folder = strcmp(p->name, "haproxy") == 0 ? opendir(path) : NULL;
-	if (!folder) {
-		add(o, p, directive, file, line, path);
-		return;
-	}
-	for (struct dirent *e; (e = readdir(folder));) {
-		AUTO_FREE char *whole = xasprintf("%s/%s", path, e->d_name);
-		if (*e->d_name != '.')
-			add(o, p, directive, file, line, whole);
-	}
-	closedir(folder);
+	AUTO_FREE char *text =
+		text_printable(xasprintf("%s:%u: %s of %s: %s", s->file, s->line, directive, s->program, why));
+	if (s->o->unknown.n < OTHERS_MAX && !words_has(&s->o->unknown, text))
+		words_add(&s->o->unknown, text);
 }
 
-static const char *directive_of(const struct program *p, const char *word)
+void others_set(struct others_source *s, const char *name, const char *value)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(p->directives) && p->directives[i]; i++)
-		if (strcmp(p->directives[i], word) == 0)
-			return p->directives[i];
+	AUTO_FREE char *line = xasprintf("%s=%s", name, value);
+	if (s->values.n < OTHERS_MAX)
+		words_add(&s->values, line);
+}
+
+const char *others_value(const struct others_source *s, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = s->values.n; i-- > 0;)
+		if (strncmp(s->values.v[i], name, len) == 0 && s->values.v[i][len] == '=')
+			return s->values.v[i] + len + 1;
 	return NULL;
 }
 
-/* Every word after a directive that is a path, up to the next directive: "name = </path", "name = /a, /b", "crt /a".
- * `last` goes on over continued lines (Postfix: those that begin with white space). */
-static void read_line(struct others *o, const struct program *p, const char *file, uint32_t number, char *line,
-		      const char **last)
+char *others_trim(char *text)
 {
-	if (!isspace((unsigned char)*line))
-		*last = NULL;
-	for (char *word; (word = strsep(&line, " \t\r=,<\"'{}"));) {
-		const char *directive = directive_of(p, word);
-		if (*word == '#')
-			return;
-		if (directive)
-			*last = directive;
-		else if (*last && *word == '/')
-			add_path(o, p, *last, file, number, word);
+	while (isspace((unsigned char)*text))
+		text++;
+	size_t n = strlen(text);
+	while (n && isspace((unsigned char)text[n - 1]))
+		text[--n] = '\0';
+	if (n > 1 && (*text == '"' || *text == '\'') && text[n - 1] == *text) {
+		text[n - 1] = '\0';
+		text++;
 	}
+	return text;
 }
 
-static void read_file(struct others *o, const struct program *p, const char *root, const char *path)
+static void read_one(struct others_source *s, const char *path, void (*each)(struct others_source *s, char *bytes))
 {
+	const char *file = s->file;
+	uint32_t line = s->line;
 	char *bytes;
 	size_t len;
-	uint32_t number = 0;
-	const char *last = NULL;
-	if (disk_read(path, CONFIG_MAX, &bytes, &len) < 0)
-		return;
-	char *rest = bytes;
-	for (char *line; (line = strsep(&rest, "\n"));)
-		read_line(o, p, path + strlen(root), ++number, line, &last);
-	free(bytes);
+	int error = disk_read(path, CONFIG_MAX, &bytes, &len);
+	s->file = path + strlen(s->root);
+	s->line = 1;
+	if (error < 0) {
+		if (error != -EISDIR)
+			others_unknown(s, "the configuration", strerror(-error));
+	} else {
+		s->files++;
+		s->depth++;
+		each(s, bytes);
+		s->depth--;
+		free(bytes);
+	}
+	s->file = file;
+	s->line = line;
+}
+
+bool others_read_files(struct others_source *s, const char *pattern, void (*each)(struct others_source *s, char *bytes))
+{
+	AUTO_FREE char *whole = xasprintf("%s%s", s->root, pattern);
+	glob_t found = {0};
+	bool any = glob(whole, 0, NULL, &found) == 0 && found.gl_pathc > 0;
+	for (size_t i = 0; any && i < found.gl_pathc && s->files < OTHERS_FILES_MAX && s->depth < DEPTH_MAX; i++)
+		read_one(s, found.gl_pathv[i], each);
+	globfree(&found);
+	return any;
+}
+
+char *others_line(struct others_source *s, char **rest, uint32_t *next, bool indented)
+{
+	struct text line = {0};
+	bool continued = false;
+	while (**rest) {
+		const char *begin = *rest;
+		size_t n = strcspn(begin, "\n"), blank = strspn(begin, " \t\r");
+		bool counts = blank < n && begin[blank] != '#';
+		if (counts && line.s && !(indented ? blank > 0 : continued))
+			break;
+		if (counts && !line.s)
+			s->line = *next;
+		if (counts) {
+			text_add_bytes(&line, begin, n - (begin[n - 1] == '\r'));
+			continued = !indented && line.len && line.s[line.len - 1] == '\\';
+			if (continued)
+				line.s[--line.len] = '\0';
+		}
+		*rest += n + (begin[n] == '\n');
+		++*next;
+	}
+	return line.s;
 }
 
 void others_read(const char *root, struct others *ret)
 {
+	static const struct {
+		const char *name;
+		void (*read)(struct others_source *s);
+	} programs[] = {{"postfix", others_postfix},
+			{"dovecot", others_dovecot},
+			{"exim", others_exim},
+			{"haproxy", others_haproxy}};
 	*ret = (struct others){0};
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
-		for (size_t j = 0; j < ARRAY_SIZE(programs[i].files) && programs[i].files[j]; j++) {
-			AUTO_FREE char *pattern = xasprintf("%s%s", root, programs[i].files[j]);
-			glob_t found;
-			if (glob(pattern, 0, NULL, &found) == 0)
-				for (size_t k = 0; k < found.gl_pathc; k++)
-					read_file(ret, &programs[i], root, found.gl_pathv[k]);
-			globfree(&found);
-		}
+		struct others_source s = {.o = ret, .root = root, .program = programs[i].name, .file = ""};
+		programs[i].read(&s);
+		words_done(&s.values);
 	}
 }
 
@@ -120,5 +143,6 @@ void others_done(struct others *o)
 		free(o->v[i].path);
 	}
 	free(o->v);
+	words_done(&o->unknown);
 	*o = (struct others){0};
 }

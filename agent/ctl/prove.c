@@ -9,29 +9,12 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "ctl/worker.h"
+#include "settings/systemroots.h"
 #include "settings/weakkeys.h"
 #include "swap/denied.h"
 
 #define INTERMEDIATES_TAKEN 64
-
-/* Where distributions keep the public roots; a chain that ends in one of them is publicly trusted. */
-static const char *const system_bundles[] = {
-	"/etc/ssl/certs/ca-certificates.crt",
-	"/etc/pki/tls/certs/ca-bundle.crt",
-	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-};
-
-static bool is_system_bundle(const char *path)
-{
-	struct stat ours, theirs;
-	if (stat(path, &ours) < 0)
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(system_bundles); i++)
-		if (stat(system_bundles[i], &theirs) == 0 && ours.st_dev == theirs.st_dev &&
-		    ours.st_ino == theirs.st_ino)
-			return true;
-	return false;
-}
+#define LOAD_MAX            (INPUTS_MAX + 1 + INTERMEDIATES_TAKEN + WEAKKEYS_MAX + LOCALROOTS_MAX)
 
 const char *prove_trust(const struct ctl *ctl, const char *named)
 {
@@ -39,16 +22,13 @@ const char *prove_trust(const struct ctl *ctl, const char *named)
 		return named;
 	if (ctl->settings)
 		return ctl->settings->trust;
-	for (size_t i = 0; i < ARRAY_SIZE(system_bundles); i++)
-		if (access(system_bundles[i], R_OK) == 0)
-			return system_bundles[i];
-	return system_bundles[0]; /* the worker's complaint names it */
+	return systemroots_path(); /* where there is none, the worker's complaint names it */
 }
 
 /* Descriptors of one request with their roles. Those of the inputs are borrowed. */
 struct load {
-	int fds[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN + WEAKKEYS_MAX];
-	uint8_t roles[INPUTS_MAX + 1 + INTERMEDIATES_TAKEN + WEAKKEYS_MAX];
+	int fds[LOAD_MAX];
+	uint8_t roles[LOAD_MAX];
 	size_t n, borrowed;
 };
 
@@ -94,6 +74,13 @@ static void load_weak_keys(struct load *load)
 		load->roles[load->n++] = CHECK_WEAK_KEYS;
 }
 
+static void load_local_roots(struct load *load)
+{
+	size_t n = systemroots_open_local(load->fds + load->n);
+	for (size_t i = 0; i < n; i++)
+		load->roles[load->n++] = CHECK_LOCAL_ROOT;
+}
+
 static void load_done(struct load *load)
 {
 	for (size_t i = load->borrowed; i < load->n; i++)
@@ -118,6 +105,8 @@ int prove_pair(struct ctl *ctl, const struct inputs *in, const struct words *nam
 	trust = prove_trust(ctl, trust);
 	load_inputs(&load, in);
 	load_weak_keys(&load);
+	if (systemroots_is(trust))
+		load_local_roots(&load);
 	load_intermediates(&load, ctl->settings ? ctl->settings->intermediates : "/etc/certswap/intermediates");
 	struct denied denied = read_denied(ctl, &ret->denied_read);
 	struct digest *digests = xcalloc(denied.n, sizeof *digests);
@@ -127,7 +116,7 @@ int prove_pair(struct ctl *ctl, const struct inputs *in, const struct words *nam
 					      .files = load.n,
 					      .names = *names,
 					      .profile = profile,
-					      .system_trust = is_system_bundle(trust),
+					      .system_trust = systemroots_is(trust),
 					      .denied = digests,
 					      .ndenied = denied.n};
 	int r = worker_check_pair(ctl, &request, load.fds, trust, &ret->reply, fault);

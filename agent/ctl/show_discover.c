@@ -14,24 +14,49 @@ static char *addresses_of(const struct webconf_host *h)
 {
 	struct text text = {0};
 	for (size_t i = 0; i < h->nlistens; i++)
-		if (h->listens[i].tls)
+		if (h->listens[i].tls && !h->listens[i].unreached)
 			text_add(&text, "%s%s", text.len ? " " : "", h->listens[i].address);
 	return text.s ? text.s : xstrdup("-");
+}
+
+/* Those that are not another host's wherever this one could answer. */
+static char *names_of(const struct webconf_host *h)
+{
+	struct text text = {0};
+	for (size_t i = 0; i < h->names.n; i++) {
+		bool own = h->starttls || !h->tls;
+		for (size_t j = 0; j < h->nlistens; j++)
+			own |= !words_has(&h->listens[j].taken, h->names.v[i]);
+		if (own && *h->names.v[i])
+			text_add(&text, "%s%s", text.len ? " " : "", h->names.v[i]);
+	}
+	return text.s ? text.s : xstrdup("");
+}
+
+static const char *how_shown(const struct place *p)
+{
+	if (p->host->starttls)
+		return " (STARTTLS)";
+	if (!p->host->tls)
+		return " (no TLS here)";
+	if (p->host->rejects)
+		return " (never shown: every handshake is refused)";
+	if (!webconf_shows(p->host))
+		return " (never shown: see the notes above)";
+	return p->instead ? " (never shown: see below)" : "";
 }
 
 static void print_place(struct ctl *ctl, const struct place *p)
 {
 	AUTO_FREE char *addresses = addresses_of(p->host);
-	AUTO_FREE char *names = words_join(&p->host->names, " ");
+	AUTO_FREE char *names = names_of(p->host);
 	AUTO_FREE char *where = webconf_where(p->server->conf, &p->host->at);
 	AUTO_FREE char *cert = webconf_where(p->server->conf, &p->pair->certificate.at);
 	bool is_default = false;
 	for (size_t i = 0; i < p->host->nlistens; i++)
-		is_default |= p->host->listens[i].default_server && p->host->listens[i].tls;
-	AUTO_FREE char *text = xasprintf("%s%s, %s on %s%s (%s)%s%s", *names ? names : "any name",
-					 p->host->tls        ? ""
-					 : p->host->starttls ? " (STARTTLS)"
-							     : " (no TLS here)",
+		is_default |=
+			p->host->listens[i].default_server && p->host->listens[i].tls && !p->host->listens[i].unreached;
+	AUTO_FREE char *text = xasprintf("%s%s, %s on %s%s (%s)%s%s", *names ? names : "any name", how_shown(p),
 					 p->server->name, addresses, is_default ? ", the default" : "", where,
 					 p->pair->certificate.inherited ? "; inherited from " : "",
 					 p->pair->certificate.inherited ? cert : "");
@@ -193,6 +218,8 @@ void discovery_print(struct ctl *ctl, const struct discovery *d)
 		print_table(ctl, d);
 	for (size_t i = 0; i < d->n; i++)
 		print_discovered(ctl, &d->v[i]);
+	for (size_t i = 0; i < d->others.unknown.n; i++)
+		print_wrapped(ctl->out, "Not known: ", 4, d->others.unknown.v[i]);
 	for (size_t i = 0; i < d->unnamed.n; i++) {
 		AUTO_FREE char *text =
 			xasprintf("certificates/%s/live below the state folder is named by no server: what is "
@@ -237,9 +264,11 @@ static json_t *listens_json(const struct webconf_host *h)
 	json_t *list = json_array();
 	for (size_t i = 0; i < h->nlistens; i++) {
 		const struct webconf_listen *l = &h->listens[i];
-		json_array_append_new(list, json_pack("{so, sb, sb, sb, sb}", "address", string_json(l->address), "tls",
-						      l->tls, "default_server", l->default_server, "proxy_protocol",
-						      l->proxy_protocol, "quic", l->quic));
+		json_array_append_new(list,
+				      json_pack("{so, sb, sb, sb, sb, sb, so}", "address", string_json(l->address),
+						"tls", l->tls, "default_server", l->default_server, "proxy_protocol",
+						l->proxy_protocol, "quic", l->quic, "unreached", l->unreached, "taken",
+						words_json(&l->taken)));
 	}
 	return list;
 }
@@ -247,11 +276,12 @@ static json_t *listens_json(const struct webconf_host *h)
 static json_t *host_json(const struct place *p)
 {
 	const struct webconf *w = p->server->conf;
-	return json_pack("{ss, ss, so, so, so, sb, so, so, so}", "server", p->server->name, "context",
+	return json_pack("{ss, ss, so, so, so, sb, sb, so, so, so, so}", "server", p->server->name, "context",
 			 webconf_context_name[p->host->context], "at", place_json(w, &p->host->at), "names",
 			 words_json(&p->host->names), "addresses", listens_json(p->host), "tls", p->host->tls,
-			 "certificate", value_json(w, &p->pair->certificate), "key", value_json(w, &p->pair->key),
-			 "chain", value_json(w, &p->pair->chain));
+			 "rejects", p->host->rejects, "certificate", value_json(w, &p->pair->certificate), "key",
+			 value_json(w, &p->pair->key), "chain", value_json(w, &p->pair->chain), "shown_instead",
+			 string_json(p->instead));
 }
 
 static json_t *leaf_json(const struct discovered *d)
@@ -305,6 +335,20 @@ static json_t *discovered_json(const struct discovered *d)
 	return result;
 }
 
+/* Those without a certificate too: who answers where. */
+static json_t *hosts_json(const struct webconf *w)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; w && i < w->nhosts; i++) {
+		const struct webconf_host *h = &w->hosts[i];
+		json_array_append_new(list,
+				      json_pack("{ss, so, so, so, sb, sb}", "context", webconf_context_name[h->context],
+						"at", place_json(w, &h->at), "names", words_json(&h->names),
+						"addresses", listens_json(h), "tls", h->tls, "rejects", h->rejects));
+	}
+	return list;
+}
+
 static json_t *server_json(const struct server *s)
 {
 	json_t *notes = json_array(), *managed = json_array();
@@ -319,10 +363,10 @@ static json_t *server_json(const struct server *s)
 			json_array_append_new(managed, json_pack("{so, so, ss}", "at", place_json(s->conf, &h->at),
 								 "names", words_json(&h->names), "by", h->managed_by));
 	}
-	return json_pack("{ss, ss, ss?, ss?, si, sb, so, so, so, sb}", "name", s->name, "kind",
+	return json_pack("{ss, ss, ss?, ss?, si, sb, so, so, so, sb, so}", "name", s->name, "kind",
 			 webconf_kind_name[s->kind], "binary", s->binary, "config", s->config, "pid", (int)s->pid,
 			 "elsewhere", s->elsewhere, "problems", words_json(&s->problems), "notes", notes, "managed",
-			 managed, "incomplete", s->conf && s->conf->incomplete);
+			 managed, "incomplete", s->conf && s->conf->incomplete, "hosts", hosts_json(s->conf));
 }
 
 void discovery_print_json(struct ctl *ctl, const struct discovery *d)
@@ -332,8 +376,8 @@ void discovery_print_json(struct ctl *ctl, const struct discovery *d)
 		json_array_append_new(servers, server_json(&d->servers.v[i]));
 	for (size_t i = 0; i < d->n; i++)
 		json_array_append_new(certificates, discovered_json(&d->v[i]));
-	json_t *result = json_pack("{so, so, so}", "servers", servers, "certificates", certificates, "unnamed",
-				   words_json(&d->unnamed));
+	json_t *result = json_pack("{so, so, so, so}", "servers", servers, "certificates", certificates, "unnamed",
+				   words_json(&d->unnamed), "unknown", words_json(&d->others.unknown));
 	print_json(ctl->out, result);
 	json_decref(result);
 }

@@ -361,12 +361,28 @@ static void show_history(const json_t *certificate, int64_t now, FILE *out)
 	}
 }
 
+/* Why it is not looked after as it should be, and the commands that end it, each in a line of its own to be copied. */
+static void show_trouble(const json_t *certificate, FILE *out)
+{
+	AUTO_FREE char *trouble = print_member(certificate, "trouble", "");
+	const char *what_to_do = json_string_value(json_object_get(certificate, "what_to_do"));
+	if (*trouble)
+		line(out, "Trouble", "%s", trouble);
+	if (what_to_do) {
+		print_text(out, "  to do     by hand, in this order:\n", what_to_do);
+	}
+	AUTO_FREE char *manage = print_member(certificate, "manage", "");
+	if (strcmp(manage, "observe") == 0)
+		line(out, "Managed", "observe: it is watched, and never touched");
+}
+
 void show_certificate(const json_t *certificate, int64_t now, FILE *out, bool colour)
 {
 	AUTO_FREE char *name = print_member(certificate, "name", "?");
 	AUTO_FREE char *state = print_member(certificate, "state", "?");
 	enum colour c = colour_of_state(state);
 	fprintf(out, "%-11s %s: %s%s%s\n", "Certificate", name, colour_on(c, colour), state, colour_off(c, colour));
+	show_trouble(certificate, out);
 	show_live(json_object_get(certificate, "live"), now, out);
 	show_places(certificate, out, colour);
 	show_consumers(certificate, out);

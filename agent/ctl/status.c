@@ -27,6 +27,8 @@ static bool draw(const json_t *answer, const char *name, FILE *out, bool colour)
 		show_certificate(c, clock_wall(), out, colour);
 	else if (!name)
 		show_status(result, clock_wall(), out, colour);
+	if (c || !name)
+		show_waiting(result, name, out);
 	return !name || c;
 }
 

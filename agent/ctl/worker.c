@@ -51,6 +51,14 @@ static char *worker_user(const struct ctl *ctl)
 			 good ? (unsigned int)pw->pw_gid : NOBODY);
 }
 
+static char *worker_sandbox(const struct ctl *ctl)
+{
+	static char option[][sizeof "--sandbox=require"] = {[SANDBOX_AUTO] = "--sandbox=auto",
+							    [SANDBOX_REQUIRE] = "--sandbox=require",
+							    [SANDBOX_STRICT] = "--sandbox=strict"};
+	return option[ctl->settings ? ctl->settings->sandbox : SANDBOX_AUTO];
+}
+
 static int open_trust(const char *path, struct fault *fault)
 {
 	struct stat st;
@@ -155,7 +163,7 @@ int worker_ask(struct ctl *ctl, enum message_kind kind, const struct packer *bod
 	AUTO_FREE char *path = find_worker(ctl);
 	AUTO_FREE char *user = worker_user(ctl);
 	char program[] = "certswap-worker", check[] = "check", fetch[] = "fetch";
-	char *argv[] = {program, kind == MESSAGE_FETCH ? fetch : check, user, NULL};
+	char *argv[] = {program, kind == MESSAGE_FETCH ? fetch : check, worker_sandbox(ctl), user, NULL};
 	AUTO_CLOSE int trust_fd = trust ? open_trust(trust, fault) : -1;
 	AUTO_CLOSE int errors = memfd_create("errors", MFD_CLOEXEC);
 	if (trust && trust_fd < 0)

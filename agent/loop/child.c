@@ -23,6 +23,7 @@ struct child {
 	struct process *process; /* NULL once it has ended */
 	pid_t pid;
 	int output_fd;
+	int go_fd; /* the other end of the input of one that waits; -1: none */
 	struct poller *poller;
 	struct timer *timer; /* first its time limit, then the end of its output */
 	struct text output;
@@ -89,7 +90,9 @@ static void release(struct child *child)
 	process_close(child->process);
 	child->timer = NULL;
 	child->poller = NULL;
+	auto_close_(&child->go_fd);
 	child->output_fd = -1;
+	child->go_fd = -1;
 	child->process = NULL;
 }
 
@@ -180,6 +183,7 @@ static void tell_problem(void *data)
 {
 	struct child *child = data;
 	child->result.problem = child->fault.text;
+	child->result.problem_code = child->fault.code;
 	finish(child);
 }
 
@@ -202,14 +206,16 @@ static int input_file(const struct child_spec *spec, struct fault *fault)
 	return fd;
 }
 
-static const char **full_argv(const char *const *argv)
+static const char **full_argv(const char *const *argv, bool wait)
 {
 	size_t n = 0;
 	while (argv[n])
 		n++;
-	const char **full = xcalloc(n + 5, sizeof *full);
+	const char **full = xcalloc(n + 6, sizeof *full);
 	size_t at = 0;
 	full[at++] = exec_path;
+	if (wait)
+		full[at++] = "--wait";
 	if (outside_path) {
 		full[at++] = "--outside";
 		full[at++] = outside_path;
@@ -225,14 +231,20 @@ static int spawn(struct child *child, const struct child_spec *spec)
 		return fault_set(&child->fault, -ENOENT, "%s can't be started: certswap-exec was not found",
 				 spec->argv[0]);
 	AUTO_CLOSE int input = -1;
+	int ends[2];
 	if (spec->input && (input = input_file(spec, &child->fault)) < 0)
 		return child->fault.code;
-	int ends[2];
+	if (spec->wait) {
+		if (pipe2(ends, O_CLOEXEC) != 0)
+			return fault_errno(&child->fault, errno, "no pipe for the start of %s", spec->argv[0]);
+		input = ends[0];
+		child->go_fd = ends[1];
+	}
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return fault_errno(&child->fault, errno, "no pipe for the output of %s", spec->argv[0]);
 	child->output_fd = ends[0];
 	AUTO_CLOSE int write_end = ends[1];
-	AUTO_FREE const char **argv = full_argv(spec->argv);
+	AUTO_FREE const char **argv = full_argv(spec->argv, spec->wait);
 	const struct process_spec process = {.argv = argv,
 					     .environment = spec->environment,
 					     .folder = spec->folder,
@@ -255,11 +267,19 @@ struct child *child_start(struct loop *loop, const struct child_spec *spec, chil
 	child->cb = cb;
 	child->output_max = spec->output_max ? spec->output_max : CHILD_OUTPUT_MAX;
 	child->data = data;
-	child->output_fd = -1;
+	child->output_fd = child->go_fd = -1;
 	child->result.exit_status = -1;
 	if (spawn(child, spec) < 0)
 		child->timer = timer_start(loop, 0, tell_problem, child);
 	return child;
+}
+
+void child_go(struct child *child)
+{
+	if (child->go_fd >= 0 && write(child->go_fd, "", 1) == 1) {
+		close(child->go_fd);
+		child->go_fd = -1;
+	}
 }
 
 void child_close(struct child *child)

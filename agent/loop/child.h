@@ -2,6 +2,7 @@
  * certswap-exec, which sets the group, limits, a clean environment and closes what it must not inherit. */
 #ifndef LOOP_CHILD_H
 #define LOOP_CHILD_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ struct child_result {
 	size_t output_len;
 	int truncated;       /* there was more output than is kept */
 	const char *problem; /* for people, why it could not be started; NULL otherwise */
+	int problem_code;    /* its negative errno */
 };
 typedef void (*child_done_cb)(const struct child_result *result, void *data);
 
@@ -30,11 +32,13 @@ struct child_spec {
 	int64_t timeout_ms;
 	const char *folder; /* working folder; NULL: / */
 	size_t output_max;  /* bytes of output kept; 0: CHILD_OUTPUT_MAX */
+	bool wait;          /* it does not begin before child_go */
 };
 /* Calls back exactly once, when the program has ended and its output is closed or 1 s after it ended (a grandchild may
  * keep the output open: it is killed with the group). Never calls back from inside this call. */
 struct child;
 struct child *child_start(struct loop *loop, const struct child_spec *spec, child_done_cb cb, void *data);
+void child_go(struct child *child);
 void child_close(
 	struct child *child); /* kills the group; no callback. After the callback the object is gone by itself. */
 

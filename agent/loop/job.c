@@ -55,9 +55,10 @@ struct worker {
 
 struct jobs {
 	struct loop *loop;
-	char *worker_path, *trust, *user;
-	bool require_sandbox, want_spares;
+	char *worker_path, *trust, *user, *sandbox;
+	bool want_spares;
 	unsigned int at_once, running;
+	unsigned int holds; /* who wants no spares to be started now */
 	size_t nspares;
 	int64_t refill_ms;
 	struct job *all;
@@ -115,7 +116,7 @@ static struct worker *start_worker(struct jobs *jobs, const char *role, const ch
 	struct launch launch = {.worker_path = jobs->worker_path,
 				.role = role,
 				.user = jobs->user,
-				.require_sandbox = jobs->require_sandbox,
+				.sandbox = jobs->sandbox,
 				.trust = trust,
 				.trust_needed = trust_needed};
 	w->process = launch_worker(jobs->loop, &launch, worker_ended, w, fault);
@@ -413,8 +414,8 @@ static void refill(void *data)
 	struct jobs *jobs = data;
 	timer_close(jobs->refill);
 	jobs->refill = NULL;
-	if (jobs->first || (jobs->running && jobs->refill_ms))
-		return; /* the end of a worker asks again */
+	if (jobs->first || jobs->holds || (jobs->running && jobs->refill_ms))
+		return; /* the end of a worker, or of what holds, asks again */
 	jobs->want_spares = false;
 	start_spares(jobs);
 }
@@ -498,7 +499,7 @@ struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec)
 	jobs->worker_path = xstrdup(spec->worker_path);
 	jobs->trust = xstrdup(spec->trust);
 	jobs->user = launch_user(spec->user);
-	jobs->require_sandbox = spec->require_sandbox;
+	jobs->sandbox = spec->sandbox ? xasprintf("--sandbox=%s", spec->sandbox) : NULL;
 	jobs->at_once = spec->at_once ? spec->at_once : 1;
 	jobs->last = &jobs->first;
 	jobs->nspares = spec->spares ? spec->spares : 1;
@@ -507,6 +508,17 @@ struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec)
 	jobs->refill_ms = spec->refill_ms;
 	start_spares(jobs);
 	return jobs;
+}
+
+void jobs_hold_refill(struct jobs *jobs)
+{
+	jobs->holds++;
+}
+
+void jobs_release_refill(struct jobs *jobs)
+{
+	jobs->holds--;
+	pump_soon(jobs);
 }
 
 void jobs_close(struct jobs *jobs)
@@ -522,5 +534,6 @@ void jobs_close(struct jobs *jobs)
 	free(jobs->worker_path);
 	free(jobs->trust);
 	free(jobs->user);
+	free(jobs->sandbox);
 	free(jobs);
 }

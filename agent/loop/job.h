@@ -15,12 +15,15 @@ struct jobs_spec {
 	const char *worker_path; /* certswap-worker */
 	const char *user;        /* to become, where we are root; resolved at start */
 	const char *trust;       /* PEM file handed to "check" workers as WORKER_TRUST_FD */
-	int require_sandbox;     /* pass --require-sandbox */
+	const char *sandbox;     /* for --sandbox=; NULL: auto */
 	unsigned int at_once;    /* running workers, at most; more jobs wait in order */
 	unsigned int spares;     /* that wait: "check", "check", "probe", "probe", so many of them; 0: one */
 	int64_t refill_ms;       /* spares that were used are replaced when no job has begun for so long */
 };
 struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec);
+/* While somebody waits for the processor, spares that were used are not replaced; counted. */
+void jobs_hold_refill(struct jobs *jobs);
+void jobs_release_refill(struct jobs *jobs);
 void jobs_close(struct jobs *jobs); /* kills what runs; no callbacks */
 
 /* `reply` is NULL when the job failed and then fault says why, for a person. The reply is of the right kind, and valid

@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/memory.h"
 #include "wire/message.h"
 
@@ -53,8 +52,8 @@ struct process *launch_worker(struct loop *loop, struct launch *launch, process_
 	size_t n = 2;
 	if (launch->user)
 		argv[n++] = launch->user;
-	if (launch->require_sandbox)
-		argv[n++] = "--require-sandbox";
+	if (launch->sandbox)
+		argv[n++] = launch->sandbox;
 	_Static_assert(WORKER_SOCKET_FD == 3 && WORKER_TRUST_FD == 4, "the places in fds below");
 	const struct process_spec spec = {
 		.argv = argv, .fds = {-1, -1, STDERR_FILENO, theirs, trust}, .nfds = trust < 0 ? 4 : 5};
@@ -66,22 +65,25 @@ struct process *launch_worker(struct loop *loop, struct launch *launch, process_
 	return process;
 }
 
+/* NULL: there is none, or it is root. */
+static const struct passwd *unprivileged(const char *name)
+{
+	const struct passwd *pw = name && *name ? getpwnam(name) : NULL;
+	return pw && pw->pw_uid != 0 && pw->pw_gid != 0 ? pw : NULL;
+}
+
+bool launch_user_exists(const char *name)
+{
+	return unprivileged(name) != NULL;
+}
+
 char *launch_user(const char *name)
 {
-	uid_t uid = NOBODY;
-	gid_t gid = NOBODY;
 	if (geteuid() != 0)
 		return NULL;
-	const struct passwd *pw = name && *name ? getpwnam(name) : NULL;
-	if (pw && pw->pw_uid != 0 && pw->pw_gid != 0) {
-		uid = pw->pw_uid;
-		gid = pw->pw_gid;
-	} else {
-		log_warning("worker-user",
-			    "there is no user \"%s\" without rights (option `worker_user`): uid %d is used",
-			    name ? name : "", NOBODY);
-	}
-	return xasprintf("--user=%u:%u", (unsigned int)uid, (unsigned int)gid);
+	const struct passwd *pw = unprivileged(name);
+	return xasprintf("--user=%u:%u", pw ? (unsigned int)pw->pw_uid : NOBODY,
+			 pw ? (unsigned int)pw->pw_gid : NOBODY);
 }
 
 bool launch_same_trust(const char *trust, const struct stat *given)

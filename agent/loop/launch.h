@@ -9,8 +9,8 @@
 
 struct launch {
 	const char *worker_path, *role;
-	const char *user; /* of launch_user */
-	bool require_sandbox;
+	const char *user;    /* of launch_user */
+	const char *sandbox; /* "--sandbox=POLICY" or NULL */
 	const char *trust;   /* NULL or "": it gets none */
 	bool trust_needed;   /* a trust file that can't be opened is a fault; else it gets none */
 	struct stat trusted; /* returned: the trust file that it was given, else zeroed */
@@ -20,7 +20,11 @@ struct launch {
 struct process *launch_worker(struct loop *loop, struct launch *launch, process_end_cb cb, void *data,
 			      struct fault *fault);
 
-/* "--user=UID:GID" for the option `worker_user`; never root; NULL where we are not root. Caller frees. */
+/* Whether `worker_user` names a user that is not root. */
+bool launch_user_exists(const char *name);
+
+/* "--user=UID:GID" for the option `worker_user`, uid 65534 where there is none; never root; NULL where we are not root.
+ * Caller frees. */
 char *launch_user(const char *name);
 
 /* Whether the trust file is still the one that was given: neither replaced nor written since. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <search.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -19,6 +20,7 @@
 #define LOST      (FOLDER | IN_IGNORED | IN_UNMOUNT)
 #define MASK      (CHANGES | IN_CREATE | FOLDER | IN_ONLYDIR | IN_EXCL_UNLINK)
 #define READS_MAX 32 /* of 64 KiB, in one turn */
+#define RENEW_MS  1000
 
 /* What a watch needs to see. Each is a kernel watch, or -1. */
 enum place {
@@ -31,15 +33,23 @@ enum place {
 /* One place of one watch on its kernel watch. */
 struct seat {
 	struct watch *watch;
-	int wd;
-	char *name; /* in PARENT and TARGET: the entry that matters */
+	struct row *row; /* NULL: it is on none */
 	struct seat *next, **link;
 };
 
-/* Two paths to one folder share it: it goes with the last seat. */
+/* The seats of a kernel watch for which the same entry of the folder matters. */
+struct row {
+	struct kernel_watch *kernel;
+	char *name; /* "": the folder itself */
+	struct seat *seats;
+};
+
+/* Two paths to one folder share it: it goes with the last seat. Thousands of folders share that of the one above them,
+ * and an event there is about one of them. */
 struct kernel_watch {
 	int wd;
-	struct seat *seats;
+	void *rows;  /* a tree of row */
+	size_t uses; /* by rows, and by who is changing from one to another */
 };
 
 struct watch {
@@ -58,7 +68,7 @@ struct watcher {
 	struct loop *loop;
 	int fd;
 	struct poller *poller;
-	struct timer *turn;
+	struct timer *turn, *renewal;
 	struct watch *all;
 	struct watch *changed; /* to be reported: an event costs the same however many watches there are */
 	void *kernel;          /* a tree of kernel_watch */
@@ -73,6 +83,12 @@ static int by_wd(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	return strcmp(x->name, y->name);
+}
+
 static struct kernel_watch *find_kernel(const struct watcher *watcher, int wd)
 {
 	const struct kernel_watch wanted = {.wd = wd};
@@ -80,53 +96,103 @@ static struct kernel_watch *find_kernel(const struct watcher *watcher, int wd)
 	return found ? *(struct kernel_watch **)found : NULL;
 }
 
-static void sit_down(struct seat *seat, int wd)
+static struct row *find_row(const struct kernel_watch *k, const char *name)
 {
-	struct watcher *watcher = seat->watch->watcher;
-	struct kernel_watch *k = find_kernel(watcher, wd);
-	if (!k) {
-		k = xcalloc(1, sizeof *k);
-		k->wd = wd;
-		if (!tsearch(k, &watcher->kernel, by_wd))
-			abort(); /* out of memory */
-	}
-	seat->wd = wd;
-	seat->next = k->seats;
-	seat->link = &k->seats;
-	if (seat->next)
-		seat->next->link = &seat->next;
-	k->seats = seat;
+	const struct row wanted = {.name = (char *)(uintptr_t)name};
+	void *found = k ? tfind(&wanted, &k->rows, by_name) : NULL;
+	return found ? *(struct row **)found : NULL;
 }
 
-/* The kernel watch goes with its last seat, unless the kernel has dropped it already. */
+static struct kernel_watch *hold_kernel(struct watcher *watcher, int wd)
+{
+	struct kernel_watch *k = find_kernel(watcher, wd);
+	if (k) {
+		k->uses++;
+		return k;
+	}
+	k = xcalloc(1, sizeof *k);
+	k->uses = 1;
+	k->wd = wd;
+	if (!tsearch(k, &watcher->kernel, by_wd))
+		abort(); /* out of memory */
+	return k;
+}
+
+static struct row *add_row(struct kernel_watch *k, const char *name)
+{
+	struct row *row = xcalloc(1, sizeof *row);
+	*row = (struct row){.kernel = k, .name = xstrdup(name)};
+	if (!tsearch(row, &k->rows, by_name))
+		abort(); /* out of memory */
+	k->uses++;
+	return row;
+}
+
+static void free_row(void *data)
+{
+	struct row *row = data;
+	free(row->name);
+	free(row);
+}
+
+static void free_kernel(void *data)
+{
+	struct kernel_watch *k = data;
+	tdestroy(k->rows, free_row);
+	free(k);
+}
+
+/* The kernel watch goes with its last use, unless the kernel has dropped it already. */
+static void drop_kernel(struct watcher *watcher, struct kernel_watch *k)
+{
+	if (--k->uses)
+		return;
+	(void)inotify_rm_watch(watcher->fd, k->wd);
+	tdelete(k, &watcher->kernel, by_wd);
+	free(k);
+}
+
+static void sit_down(struct seat *seat, struct kernel_watch *k, const char *name)
+{
+	struct row *row = find_row(k, name);
+	if (!row)
+		row = add_row(k, name);
+	seat->row = row;
+	seat->next = row->seats;
+	seat->link = &row->seats;
+	if (seat->next)
+		seat->next->link = &seat->next;
+	row->seats = seat;
+}
+
 static void stand_up(struct seat *seat)
 {
-	struct watcher *watcher = seat->watch->watcher;
-	struct kernel_watch *k = find_kernel(watcher, seat->wd);
+	struct row *row = seat->row;
+	struct kernel_watch *k = row->kernel;
 	*seat->link = seat->next;
 	if (seat->next)
 		seat->next->link = seat->link;
-	if (!k->seats) {
-		(void)inotify_rm_watch(watcher->fd, k->wd);
-		tdelete(k, &watcher->kernel, by_wd);
-		free(k);
-	}
-	seat->wd = -1;
+	seat->row = NULL;
+	if (row->seats)
+		return;
+	tdelete(row, &k->rows, by_name);
+	free_row(row);
+	drop_kernel(seat->watch->watcher, k);
 }
 
-/* Puts the place on another kernel watch, or on none (-1). */
+/* Puts the place on a kernel watch, for one entry of the folder or (name "") for itself; or on none (-1). */
 static void set_place(struct watch *w, enum place place, int wd, const char *name)
 {
 	struct seat *seat = &w->seats[place];
-	char *copy = xstrdup(name);
-	free(seat->name);
-	seat->name = copy;
-	if (seat->wd == wd)
+	if (seat->row && seat->row->kernel->wd == wd && strcmp(seat->row->name, name) == 0)
 		return;
-	if (seat->wd >= 0)
+	struct kernel_watch *k = wd >= 0 ? hold_kernel(w->watcher, wd) : NULL; /* it may be the same one */
+	if (seat->row)
 		stand_up(seat);
-	if (wd >= 0)
-		sit_down(seat, wd);
+	if (!k)
+		return;
+	sit_down(seat, k, name);
+	drop_kernel(w->watcher, k);
 }
 
 /* A kernel watch, -1 where there is no such folder; other failures go to *ret_error. */
@@ -165,7 +231,7 @@ static void arm_parent(struct watch *w, int up, int *ret_error)
 			return;
 		}
 	}
-	set_place(w, PLACE_PARENT, -1, NULL);
+	set_place(w, PLACE_PARENT, -1, "");
 }
 
 /* A replaced target folder is seen only in the folder that holds it. */
@@ -174,7 +240,7 @@ static void arm_target(struct watch *w, int *ret_error)
 	char target[PATH_MAX];
 	ssize_t n = readlink(w->path, target, sizeof target - 1);
 	if (n <= 0) {
-		set_place(w, PLACE_TARGET, -1, NULL);
+		set_place(w, PLACE_TARGET, -1, "");
 		return;
 	}
 	target[n] = '\0';
@@ -189,7 +255,7 @@ static void arm_target(struct watch *w, int *ret_error)
 		strcat(strcat(path, "/"), target);
 	const char *name = cut(path);
 	int wd = name ? add(w->watcher, path, ret_error) : -1;
-	set_place(w, PLACE_TARGET, wd, wd < 0 ? NULL : name);
+	set_place(w, PLACE_TARGET, wd, wd < 0 ? "" : name);
 }
 
 /* Parents first: what is replaced after the look at a folder is then seen as an event. Returns 0 or an errno. */
@@ -199,14 +265,15 @@ static int arm(struct watch *w, int up)
 	AUTO_FREE char *above = NULL;
 	for (int i = 0; i < 8; i++) { /* until nothing nearer has come into being meanwhile; then events tell */
 		arm_parent(w, up, &error);
-		const char *name = w->seats[PLACE_PARENT].name;
+		const struct row *row = w->seats[PLACE_PARENT].row;
+		const char *name = row ? row->name : NULL;
 		if (above && name && strcmp(above, name) == 0)
 			break;
 		free(above);
 		above = xstrdup(name);
 	}
 	arm_target(w, &error);
-	set_place(w, PLACE_FOLDER, add(w->watcher, w->path, &error), NULL);
+	set_place(w, PLACE_FOLDER, add(w->watcher, w->path, &error), "");
 	w->stale = false;
 	return error;
 }
@@ -246,7 +313,7 @@ static void unmark_changed(struct watch *w)
 static void look_at(struct seat *seat, const struct inotify_event *e, const char *name)
 {
 	struct watch *w = seat->watch;
-	bool named = seat->name && strcmp(name, seat->name) == 0 && (e->mask & NAMES);
+	bool named = *seat->row->name && strcmp(name, seat->row->name) == 0 && (e->mask & NAMES);
 	if (e->mask & (IN_IGNORED | IN_UNMOUNT))
 		stand_up(seat); /* the kernel has dropped it */
 	if ((e->mask & LOST) || named) {
@@ -284,6 +351,46 @@ static void arm_again(struct watch *w)
 	w->warned = error != 0;
 }
 
+static void tell_row(const struct row *row, const struct inotify_event *e, const char *name)
+{
+	for (struct seat *seat = row ? row->seats : NULL, *next; seat; seat = next) {
+		next = seat->next; /* the last one may take the row with it */
+		look_at(seat, e, name);
+	}
+}
+
+struct rows {
+	struct row **v;
+	size_t n;
+};
+
+static void note_row(const void *node, VISIT visit, void *data)
+{
+	struct rows *rows = data;
+	if (visit == postorder || visit == leaf)
+		rows->v[rows->n++] = *(struct row *const *)node;
+}
+
+/* What happens to the folder itself is for all of its seats; rows go when the kernel has dropped it. */
+static void tell_all(const struct kernel_watch *k, const struct inotify_event *e)
+{
+	struct rows rows = {.v = xcalloc(k->uses, sizeof *rows.v)};
+	twalk_r(k->rows, note_row, &rows);
+	for (size_t i = 0; i < rows.n; i++)
+		tell_row(rows.v[i], e, "");
+	free(rows.v);
+}
+
+static void tell(struct watcher *watcher, const struct inotify_event *e, const char *name)
+{
+	const struct kernel_watch *k = find_kernel(watcher, e->wd);
+	if (k && (e->mask & LOST))
+		return tell_all(k, e);
+	tell_row(find_row(k, ""), e, name);
+	if (*name)
+		tell_row(find_row(k, name), e, name);
+}
+
 static void dispatch(struct watcher *watcher, const char *bytes, size_t len)
 {
 	for (size_t at = 0; at < len;) {
@@ -291,16 +398,56 @@ static void dispatch(struct watcher *watcher, const char *bytes, size_t len)
 		memcpy(&e, bytes + at, sizeof e);
 		const char *name = e.len ? bytes + at + sizeof e : "";
 		at += sizeof e + e.len;
-		struct kernel_watch *k = find_kernel(watcher, e.wd);
-		for (struct seat *seat = k ? k->seats : NULL, *next; seat; seat = next) {
-			next = seat->next; /* the last one may take k with it */
-			look_at(seat, &e, name);
-		}
+		tell(watcher, &e, name);
 		for (struct watch *w = e.mask & IN_Q_OVERFLOW ? watcher->all : NULL; w; w = w->next) {
 			w->stale = true;
 			mark_changed(w);
 		}
 	}
+}
+
+static void arm_and_report(struct watcher *watcher)
+{
+	for (struct watch *w = watcher->renewal ? NULL : watcher->changed; w; w = w->next_changed)
+		if (w->stale)
+			arm_again(w);
+	if (watcher->changed && !watcher->turn)
+		watcher->turn = timer_start(watcher->loop, 0, report, watcher);
+}
+
+static void events_came(void *data);
+
+/* All kernel watches anew, on another descriptor; anything may have happened meanwhile. */
+static void renew(void *data)
+{
+	struct watcher *watcher = data;
+	timer_close(watcher->renewal);
+	watcher->renewal = NULL;
+	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (fd < 0) {
+		watcher->renewal = timer_start(watcher->loop, RENEW_MS, renew, watcher);
+		return;
+	}
+	for (struct watch *w = watcher->all; w; w = w->next)
+		for (int i = 0; i < PLACES; i++)
+			set_place(w, (enum place)i, -1, "");
+	close(watcher->fd);
+	watcher->fd = fd;
+	watcher->poller = poller_start(watcher->loop, fd, events_came, watcher);
+	for (struct watch *w = watcher->all; w; w = w->next) {
+		w->stale = true;
+		mark_changed(w);
+	}
+	arm_and_report(watcher);
+}
+
+/* No event is to be had from it any more, and it would be ready for ever. */
+static void lose_descriptor(struct watcher *watcher, int error)
+{
+	log_error("watch", "folders can't be watched for a moment: %s", strerror(error));
+	poller_close(watcher->poller);
+	watcher->poller = NULL;
+	watcher->renewal = timer_start(watcher->loop, RENEW_MS, renew, watcher);
 }
 
 static void events_came(void *data)
@@ -310,11 +457,9 @@ static void events_came(void *data)
 	ssize_t n;
 	for (int i = 0; i < READS_MAX && (n = read(watcher->fd, buf, sizeof buf)) > 0; i++)
 		dispatch(watcher, buf, (size_t)n);
-	for (struct watch *w = watcher->changed; w; w = w->next_changed)
-		if (w->stale)
-			arm_again(w);
-	if (watcher->changed && !watcher->turn)
-		watcher->turn = timer_start(watcher->loop, 0, report, watcher);
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		lose_descriptor(watcher, errno);
+	arm_and_report(watcher);
 }
 
 /* ---- the objects ---- */
@@ -335,8 +480,6 @@ struct watcher *watcher_new(struct loop *loop, struct fault *fault)
 
 static void free_watch(struct watch *w)
 {
-	for (int i = 0; i < PLACES; i++)
-		free(w->seats[i].name);
 	free(w->path);
 	free(w);
 }
@@ -351,8 +494,9 @@ void watcher_close(struct watcher *watcher)
 		watcher->all = w->next;
 		free_watch(w);
 	}
-	tdestroy(watcher->kernel, free);
+	tdestroy(watcher->kernel, free_kernel);
 	timer_close(watcher->turn);
+	timer_close(watcher->renewal);
 	poller_close(watcher->poller);
 	close(watcher->fd); /* and with it all kernel watches */
 	watcher->gone = true;
@@ -370,14 +514,14 @@ struct watch *watch_start(struct watcher *watcher, const char *path, watch_cb cb
 	w->cb = cb;
 	w->data = data;
 	for (int i = 0; i < PLACES; i++)
-		w->seats[i] = (struct seat){.watch = w, .wd = -1};
+		w->seats[i] = (struct seat){.watch = w};
 	w->link = &watcher->all;
 	w->next = watcher->all;
 	if (w->next)
 		w->next->link = &w->next;
 	watcher->all = w;
 	int error = arm(w, 1);
-	if (w->seats[PLACE_FOLDER].wd >= 0 || w->seats[PLACE_PARENT].wd >= 0)
+	if (w->seats[PLACE_FOLDER].row || w->seats[PLACE_PARENT].row)
 		return w;
 	if (error == ENOSPC)
 		fault_errno(fault, error, "%s can't be watched (see sysctl fs.inotify.max_user_watches)", path);
@@ -392,7 +536,7 @@ void watch_close(struct watch *watch)
 	if (!watch)
 		return;
 	for (int i = 0; i < PLACES; i++)
-		set_place(watch, (enum place)i, -1, NULL);
+		set_place(watch, (enum place)i, -1, "");
 	unmark_changed(watch);
 	*watch->link = watch->next;
 	if (watch->next)

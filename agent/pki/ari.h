@@ -1,5 +1,5 @@
 /* ACME Renewal Information (RFC 9773): how a certificate is named in a question. Needs no account. No I/O. Used by the
- * fetch worker. What comes back is read by worker/ari.h; what it means is decided by swap/renewal.h. */
+ * fetch worker. What comes back is read by fetch/ari.h; what it means is decided by swap/renewal.h. */
 #ifndef PKI_ARI_H
 #define PKI_ARI_H
 #include <openssl/x509.h>

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "pki/cert.h"
+#include "pki/refusal.h"
 
 #define CANDIDATES_MAX 16 /* issuers of one certificate that are looked at */
 #define PATHS_MAX      32 /* whole paths that are verified before we give up */
@@ -111,6 +112,13 @@ static char *refusal(X509_STORE_CTX *ctx, const struct climb *c)
 	return text;
 }
 
+/* A CA may demand a policy, whichever (RFC 5280 4.2.1.11); most clients but OpenSSL's look whether there is one. */
+static void look_at_policies(X509_STORE_CTX *ctx)
+{
+	X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_POLICY_CHECK);
+	X509_VERIFY_PARAM_add0_policy(X509_STORE_CTX_get0_param(ctx), OBJ_nid2obj(NID_any_policy));
+}
+
 static bool verify(struct climb *c, X509 *anchor)
 {
 	X509_STORE *store = X509_STORE_new();
@@ -126,10 +134,15 @@ static bool verify(struct climb *c, X509 *anchor)
 		X509_STORE_CTX_set_verify_cb(ctx, judge);
 		X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER);
 		X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_PARTIAL_CHAIN);
+		look_at_policies(ctx);
 		X509_STORE_CTX_set_time(ctx, 0, (time_t)c->in->now);
 		good = X509_verify_cert(ctx) == 1;
-		if (!good && !c->why)
-			c->why = refusal(ctx, c);
+		char *why = good ? refusal_by_others(c->path, c->n, anchor) : refusal(ctx, c);
+		good = good && !why;
+		if (c->why)
+			free(why);
+		else
+			c->why = why;
 	}
 	c->tries++;
 	sk_X509_free(others);

@@ -33,8 +33,8 @@ uint8_t *pem_base64(const char *s, size_t len, size_t *ret_len, size_t *ret_cap)
 	size_t cap = len / 4 * 3 + 3, n = 0, digits = 0, padding = 0;
 	uint8_t *out = xmalloc(cap);
 	uint32_t group = 0;
-	bool good = true;
-	for (size_t i = 0; i < len && good; i++) {
+	bool good = true, fresh = true; /* fresh: at the beginning of a line, where a mail that is cited has ">" */
+	for (size_t i = 0; i < len && good; fresh = s[i] == '\n' || (fresh && (s[i] == '>' || is_space(s[i]))), i++) {
 		uint8_t v = digit[(unsigned char)s[i]];
 		if (v && !padding) {
 			group = group << 6 | (uint32_t)(v - 1);
@@ -45,7 +45,7 @@ uint8_t *pem_base64(const char *s, size_t len, size_t *ret_len, size_t *ret_cap)
 			out[n++] = (uint8_t)group;
 		} else if (s[i] == '=') {
 			padding++;
-		} else if (!is_space(s[i])) {
+		} else if (!is_space(s[i]) && !(fresh && s[i] == '>')) {
 			good = false;
 		}
 	}

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "pki/handshake.h"
 #include "pki/key.h"
 
 static const char *const names[] = {"default", "legacy"};
@@ -28,6 +29,31 @@ void pki_init(void)
 	key_init();
 	tzset();                                 /* gmtime_r and timegm would read /etc/localtime at their first call */
 	SSL_CTX_free(SSL_CTX_new(TLS_method())); /* looks up every cipher, group and digest */
+	ERR_clear_error();
+}
+
+static X509 *self_signed(EVP_PKEY *key)
+{
+	X509 *x = X509_new();
+	if (x && X509_set_version(x, X509_VERSION_3) == 1 && ASN1_INTEGER_set(X509_get_serialNumber(x), 1) == 1 &&
+	    X509_gmtime_adj(X509_getm_notBefore(x), 0) && X509_gmtime_adj(X509_getm_notAfter(x), 3600) &&
+	    X509_set_pubkey(x, key) == 1 && X509_sign(x, key, EVP_sha256()) > 0)
+		return x;
+	X509_free(x);
+	return NULL;
+}
+
+void pki_warm(void)
+{
+	struct handshake handshake = {0};
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *leaf = key ? self_signed(key) : NULL;
+	const struct chain chain = {.v = {leaf}, .n = 1};
+	if (leaf)
+		handshake_try(&chain, key, 1, &handshake);
+	handshake_done(&handshake);
+	X509_free(leaf);
+	EVP_PKEY_free(key);
 	ERR_clear_error();
 }
 

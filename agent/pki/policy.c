@@ -212,6 +212,10 @@ static void judge_strength(X509 *x, bool leaf, struct findings *f)
 	    EVP_PKEY_get_bits(key) < RSA_BITS_MIN)
 		findings_add(f, FINDING_KEY_SIZE, FINDING_BLOCK, "%s has an RSA key of %d bits; %d are the least.",
 			     whose, EVP_PKEY_get_bits(key), RSA_BITS_MIN);
+	if (ASN1_STRING_type(X509_get0_serialNumber(x)) == V_ASN1_NEG_INTEGER)
+		findings_add(f, FINDING_UNREADABLE, FINDING_WARN,
+			     "The serial number of %s is negative: programs written in Go (since 1.23) do not read it.",
+			     leaf ? "the certificate" : subject);
 	ERR_clear_error();
 	free(subject);
 }

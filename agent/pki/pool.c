@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "pki/cert.h"
 #include "pki/key.h"
+#include "pki/mail.h"
 #include "pki/pem.h"
 
 void pool_add_other(struct pool *p, uint16_t file, enum pool_kind kind, const char *format, ...)
@@ -219,7 +220,7 @@ static bool read_pem(struct pool *p, uint16_t file, const char *bytes, size_t le
 }
 
 /* What people send in the place of a certificate. */
-static const char *guess(const unsigned char *b, size_t len)
+static const char *known_format(const void *b, size_t len)
 {
 	static const struct {
 		const char *magic, *what;
@@ -230,6 +231,8 @@ static const char *guess(const unsigned char *b, size_t len)
 		{"\x1f\x8b", "a gzip file: unpack it and hand in what is in it"},
 		{"\xfe\xed\xfe\xed", "a Java keystore: export it as PKCS#12 with keytool -importkeystore"},
 		{"\xce\xce\xce\xce", "a Java keystore (JCEKS): export it as PKCS#12 with keytool -importkeystore"},
+		{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+		 "an Outlook message or another Office file: save what is attached to it"},
 		{"PuTTY-User-Key-File", "a PuTTY key, of no use here"},
 		{"%PDF", "a PDF document"},
 		{"<!DOCTYPE", "an HTML page, perhaps an error page of a download"},
@@ -238,6 +241,14 @@ static const char *guess(const unsigned char *b, size_t len)
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (len >= strlen(known[i].magic) && memcmp(b, known[i].magic, strlen(known[i].magic)) == 0)
 			return known[i].what;
+	return NULL;
+}
+
+static const char *guess(const unsigned char *b, size_t len)
+{
+	const char *known = known_format(b, len);
+	if (known)
+		return known;
 	for (size_t i = 0; i < len && i < 4096; i++)
 		if (b[i] < 0x20 && b[i] != '\n' && b[i] != '\r' && b[i] != '\t')
 			return "binary data of no known format";
@@ -257,6 +268,36 @@ static char *from_utf16(const unsigned char *b, size_t len)
 	return s;
 }
 
+/* False: nothing of use, and nothing said. */
+static bool read_content(struct pool *p, uint16_t file, const char *s, size_t n)
+{
+	/* DER first: a PEM block inside of it would only be somebody's text */
+	if (n && ((*(const unsigned char *)s == 0x30 && pool_read_der(p, file, (const uint8_t *)s, n)) ||
+		  read_pem(p, file, s, n)))
+		return true;
+	size_t got, cap; /* DER in base64 without the lines around it */
+	uint8_t *der = pem_base64(s, n, &got, &cap);
+	bool found = der && pool_read_der(p, file, der, got);
+	free_secret(der, cap);
+	return found;
+}
+
+struct mail {
+	struct pool *pool;
+	uint16_t file;
+	bool found;
+	const char *what; /* an attachment that has to be unpacked first */
+};
+
+static void read_part(void *data, char *bytes, size_t len)
+{
+	struct mail *m = data;
+	if (read_content(m->pool, m->file, bytes, len))
+		m->found = true;
+	else if (!m->what)
+		m->what = known_format(bytes, len);
+}
+
 void pool_read(struct pool *p, uint16_t file, const void *bytes, size_t len)
 {
 	if (len == 0) {
@@ -266,17 +307,14 @@ void pool_read(struct pool *p, uint16_t file, const void *bytes, size_t len)
 	char *utf16 = from_utf16(bytes, len);
 	const char *s = utf16 ? utf16 : bytes;
 	size_t n = utf16 ? len / 2 - 1 : len;
-	/* DER first: a PEM block inside of it would only be somebody's text */
-	bool found = (*(const unsigned char *)s == 0x30 && pool_read_der(p, file, (const uint8_t *)s, n)) ||
-		     read_pem(p, file, s, n);
-	if (!found) { /* DER in base64 without the lines around it */
-		size_t got, cap;
-		uint8_t *der = pem_base64(s, n, &got, &cap);
-		found = der && pool_read_der(p, file, der, got);
-		free_secret(der, cap);
-	}
-	if (!found)
-		pool_add_other(p, file, POOL_NOTHING, "%s", guess(bytes, len));
+	struct mail mail = {.pool = p, .file = file};
+	bool is_mail = mail_read(s, n, read_part, &mail);
+	bool found = is_mail ? mail.found : read_content(p, file, s, n);
+	if (!found && mail.what)
+		pool_add_other(p, file, POOL_NOTHING, "a mail with %s", mail.what);
+	else if (!found)
+		pool_add_other(p, file, POOL_NOTHING, "%s",
+			       is_mail ? "a mail without any certificate or key in it" : guess(bytes, len));
 	if (utf16)
 		free_secret(utf16, n + 1);
 }

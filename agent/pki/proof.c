@@ -22,7 +22,7 @@ struct proof {
 	const struct check_request *request;
 	struct words passwords, names; /* names to be covered */
 	struct pool given, live;
-	struct bundle *intermediates;
+	struct bundle *intermediates, *local_roots;
 	struct pair pair;
 	struct chain chain, live_chain;
 	X509 *live_leaf; /* in `live`; NULL: nothing is live */
@@ -64,6 +64,8 @@ static void read_files(struct proof *p)
 	for (size_t i = 0; i < r->files; i++) {
 		const struct proof_file *file = &p->in->files[i];
 		enum check_role role = (enum check_role)r->roles[i];
+		if ((file->too_large || file->error) && role == CHECK_LOCAL_ROOT)
+			continue; /* at worst it passes for a public one */
 		if (file->too_large || file->error) {
 			unread(p, i, role);
 			continue;
@@ -75,6 +77,9 @@ static void read_files(struct proof *p)
 			break;
 		case CHECK_INTERMEDIATE:
 			add_intermediates(p, file);
+			break;
+		case CHECK_LOCAL_ROOT:
+			bundle_add(p->local_roots, file->bytes, file->len);
 			break;
 		case CHECK_LIVE:
 			pool_read(&p->live, (uint16_t)i, file->bytes, file->len);
@@ -108,6 +113,16 @@ static void build_chain(struct proof *p, X509 *leaf, const struct pool *pool, st
 	free(given);
 }
 
+/* A root of this host alone, which stands among the public ones? */
+static bool is_local(const struct proof *p, const X509 *anchor)
+{
+	size_t at = 0;
+	for (X509 *x; (x = bundle_next(p->local_roots, X509_get_subject_name(anchor), false, &at));)
+		if (X509_cmp(x, anchor) == 0)
+			return true;
+	return false;
+}
+
 static bool public_rules(const struct proof *p)
 {
 	switch (p->request->profile) {
@@ -119,7 +134,7 @@ static bool public_rules(const struct proof *p)
 	case CHECK_PROFILES:
 		break;
 	}
-	return p->request->system_trust && p->chain.anchor;
+	return p->request->system_trust && p->chain.anchor && !is_local(p, p->chain.anchor);
 }
 
 static bool denied(const struct proof *p, const struct digest *d)
@@ -389,7 +404,11 @@ bool proof_make(const struct proof_input *in, struct check_reply *ret, struct pr
 {
 	*ret = (struct check_reply){0};
 	*out = (struct proof_output){0};
-	struct proof p = {.in = in, .request = in->request, .findings = &ret->findings, .intermediates = bundle_new()};
+	struct proof p = {.in = in,
+			  .request = in->request,
+			  .findings = &ret->findings,
+			  .intermediates = bundle_new(),
+			  .local_roots = bundle_new()};
 	p.given.passwords = p.live.passwords = &p.passwords;
 	read_files(&p);
 	bool whole = prove(&p, ret, out);
@@ -398,6 +417,7 @@ bool proof_make(const struct proof_input *in, struct check_reply *ret, struct pr
 	pool_done(&p.given);
 	pool_done(&p.live);
 	bundle_free(p.intermediates);
+	bundle_free(p.local_roots);
 	pool_passwords_done(&p.passwords);
 	words_done(&p.names);
 	return whole;

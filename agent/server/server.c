@@ -1,16 +1,22 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/fault.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "server/hold.h"
 
-#define DUMP_MAX (16 * 1024 * 1024) /* bytes of a configuration: thousands of virtual hosts */
+#define DUMP_MAX     (16 * 1024 * 1024) /* bytes of a configuration: thousands of virtual hosts */
+#define AGAIN_MS     250                /* a hook that the machine's trouble kept from starting is tried again */
+#define AGAIN_FOR_MS 10000
 
 static const char *const verb_names[] = {
 	[SERVER_DUMP] = "dump",     [SERVER_CONFIGTEST] = "configtest", [SERVER_REHEARSE] = "rehearse",
@@ -24,7 +30,8 @@ static const char *const reload_names[] = {
 	[RELOAD_AUTO] = "auto", [RELOAD_SIGNAL] = "signal", [RELOAD_SYSTEMD] = "systemd"};
 _Static_assert(ARRAY_SIZE(reload_names) == RELOAD_SYSTEMD + 1, "a name for each way");
 
-#define EXIT_TRY_LATER 75 /* EX_TEMPFAIL of sysexits.h */
+#define EXIT_TRY_LATER     75 /* EX_TEMPFAIL of sysexits.h */
+#define EXIT_BROKEN_BEFORE 78 /* EX_CONFIG */
 
 /* One question in the queue of a server. */
 struct ask {
@@ -35,18 +42,24 @@ struct ask {
 	server_done_cb cb;
 	void *data;
 	struct child *child;
-	struct timer *timer; /* reports what could not be started */
+	struct timer *timer; /* reports what could not be started, or tries again */
+	int64_t give_up_us;  /* 0: it was not tried yet */
 	enum server_answer answer;
 	char *output;
+	bool waits; /* for server_go */
 };
 
 struct server {
 	struct loop *loop;
+	const struct server_settings *settings;
 	char *name, *kind, *hooks;
 	struct words environment; /* what is the same for each hook */
 	int64_t timeout_ms;
+	bool own_proof;            /* no rehearsal is wanted */
 	struct ask *first, **last; /* the first one is running */
 	struct hold_queue holds;
+	pid_t parent_pid;
+	int parent; /* pidfd, or -1 */
 };
 
 static void set(struct words *environment, const char *name, const char *value)
@@ -59,11 +72,14 @@ struct server *server_new(struct loop *loop, const struct server_settings *setti
 {
 	struct server *s = xcalloc(1, sizeof *s);
 	s->loop = loop;
+	s->settings = settings;
 	s->name = xstrdup(settings->name);
 	s->kind = xstrdup(settings->kind);
 	s->hooks = xstrdup(hooks);
 	s->timeout_ms = settings->timeout_ms;
+	s->own_proof = settings->rehearsal == REHEARSAL_OWN_PROOF;
 	s->last = &s->first;
+	s->parent = -1;
 	AUTO_FREE char *arguments = words_join(&settings->arguments, "\n");
 	set(&s->environment, "SERVER", settings->name);
 	set(&s->environment, "CONFIG", settings->config);
@@ -95,6 +111,7 @@ void server_free(struct server *server)
 		server->first = ask->next;
 		free_ask(ask);
 	}
+	auto_close_(&server->parent);
 	words_done(&server->environment);
 	free(server->name);
 	free(server->kind);
@@ -112,9 +129,34 @@ const char *server_kind(const struct server *server)
 	return server->kind;
 }
 
+const struct server_settings *server_settings(const struct server *server)
+{
+	return server->settings;
+}
+
+void server_keep_parent(struct server *server, pid_t pid, int pidfd)
+{
+	auto_close_(&server->parent);
+	server->parent = pidfd;
+	server->parent_pid = pid;
+}
+
+int server_parent(const struct server *server, pid_t pid)
+{
+	struct pollfd p = {.fd = server->parent, .events = POLLIN};
+	return p.fd >= 0 && pid == server->parent_pid && poll(&p, 1, 0) == 0 ? p.fd : -1;
+}
+
 struct hold_queue *server_holds(struct server *server)
 {
 	return &server->holds;
+}
+
+void server_forget(struct server *server, const void *data)
+{
+	for (struct ask *ask = server->first; ask; ask = ask->next)
+		if (ask->data == data)
+			ask->cb = NULL;
 }
 
 /* ---- hooks ---- */
@@ -130,7 +172,8 @@ static void answer(struct ask *ask, enum server_answer what, const char *output)
 		server->last = &server->first;
 	ask->child = NULL; /* gone by itself */
 	run_first(server);
-	ask->cb(what, output, ask->data);
+	if (ask->cb)
+		ask->cb(what, output, ask->data);
 	free_ask(ask);
 }
 
@@ -148,6 +191,11 @@ static void answer_later(struct ask *ask, enum server_answer what, char *output)
 	ask->timer = timer_start(ask->server->loop, 0, tell, ask);
 }
 
+static bool means_something(enum server_verb verb, int status)
+{
+	return status == EXIT_TRY_LATER || (status == EXIT_BROKEN_BEFORE && verb == SERVER_REHEARSE);
+}
+
 /* Why the hook did not do what it should, in addition to what it printed; NULL: it has answered. Caller frees. */
 static char *trouble(const struct ask *ask, const struct child_result *r)
 {
@@ -160,7 +208,7 @@ static char *trouble(const struct ask *ask, const struct child_result *r)
 				 text_from_ms(ask->server->timeout_ms, limit));
 	if (r->signal)
 		return xasprintf("the hook %s/%s was killed by signal %d", kind, verb, r->signal);
-	if (r->exit_status > 1 && r->exit_status != EXIT_TRY_LATER)
+	if (r->exit_status > 1 && !means_something(ask->verb, r->exit_status))
 		return xasprintf("the hook %s/%s ended with exit status %d, which means nothing", kind, verb,
 				 r->exit_status);
 	if (r->truncated && ask->verb == SERVER_DUMP) /* half a configuration is worse than none */
@@ -168,9 +216,28 @@ static char *trouble(const struct ask *ask, const struct child_result *r)
 	return NULL;
 }
 
+static void try_again(void *data)
+{
+	struct ask *ask = data;
+	timer_close(ask->timer);
+	ask->timer = NULL;
+	run_first(ask->server);
+}
+
+/* No descriptors or no memory to start it: a swap that is under way need not go back for that. */
+static bool may_yet_start(const struct ask *ask, const struct child_result *r)
+{
+	return r->problem && fault_may_pass(r->problem_code) && ask->cb && clock_monotonic_us() < ask->give_up_us;
+}
+
 static void hook_ended(const struct child_result *r, void *data)
 {
 	struct ask *ask = data;
+	if (may_yet_start(ask, r)) {
+		ask->child = NULL;
+		ask->timer = timer_start(ask->server->loop, AGAIN_MS, try_again, ask);
+		return;
+	}
 	AUTO_FREE char *problem = trouble(ask, r);
 	if (problem) {
 		bool fresh_line = r->output_len == 0 || r->output[r->output_len - 1] == '\n';
@@ -179,8 +246,18 @@ static void hook_ended(const struct child_result *r, void *data)
 	} else if (r->exit_status == 0) {
 		answer(ask, SERVER_DONE, r->output);
 	} else {
-		answer(ask, r->exit_status == 1 ? SERVER_REFUSED : SERVER_CANT_TELL, r->output);
+		answer(ask,
+		       r->exit_status == 1                    ? SERVER_REFUSED
+		       : r->exit_status == EXIT_BROKEN_BEFORE ? SERVER_BROKEN_BEFORE
+							      : SERVER_CANT_TELL,
+		       r->output);
 	}
+}
+
+bool server_has(const struct server *server, enum server_verb verb)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s/%s", server->hooks, server->kind, verb_names[verb]);
+	return faccessat(AT_FDCWD, path, F_OK, 0) == 0;
 }
 
 /* Hooks run as root: nobody else may be able to write them. NULL, or why it must not run (caller frees). */
@@ -205,6 +282,9 @@ static char *check_hook(const char *path, bool *ret_missing)
 static void start_hook(struct ask *ask, const char *path)
 {
 	const struct server *server = ask->server;
+	int64_t patience_ms = server->timeout_ms < AGAIN_FOR_MS ? server->timeout_ms : AGAIN_FOR_MS;
+	if (!ask->give_up_us)
+		ask->give_up_us = clock_monotonic_us() + patience_ms * 1000;
 	struct words environment = {0};
 	words_copy(&environment, &server->environment);
 	if (ask->candidate)
@@ -218,7 +298,8 @@ static void start_hook(struct ask *ask, const char *path)
 	const struct child_spec spec = {.argv = argv,
 					.environment = list,
 					.timeout_ms = server->timeout_ms,
-					.output_max = ask->verb == SERVER_DUMP ? DUMP_MAX : 0};
+					.output_max = ask->verb == SERVER_DUMP ? DUMP_MAX : 0,
+					.wait = ask->waits};
 	ask->child = child_start(server->loop, &spec, hook_ended, ask);
 	words_done(&environment);
 }
@@ -234,6 +315,10 @@ static void run_first(struct server *server)
 			xasprintf("\"%s\" can't be the kind of a server: it names a folder of hooks", server->kind));
 		return;
 	}
+	if (ask->verb == SERVER_REHEARSE && server->own_proof) {
+		answer_later(ask, SERVER_CANT_TELL, xstrdup("rehearsal = \"own-proof\""));
+		return;
+	}
 	AUTO_FREE char *path = xasprintf("%s/%s/%s", server->hooks, server->kind, verb_names[ask->verb]);
 	bool missing;
 	char *reason = check_hook(path, &missing);
@@ -243,19 +328,46 @@ static void run_first(struct server *server)
 		start_hook(ask, path);
 }
 
-void server_ask(struct server *server, enum server_verb verb, const char *candidate, const char *live_folder,
-		server_done_cb cb, void *data)
+static struct ask *ask_new(struct server *server, enum server_verb verb, server_done_cb cb, void *data)
 {
 	struct ask *ask = xcalloc(1, sizeof *ask);
-	ask->server = server;
-	ask->verb = verb;
-	ask->candidate = xstrdup(candidate);
-	ask->live_folder = xstrdup(live_folder);
-	ask->cb = cb;
-	ask->data = data;
+	*ask = (struct ask){.server = server, .verb = verb, .cb = cb, .data = data};
+	return ask;
+}
+
+static void enqueue(struct ask *ask)
+{
+	struct server *server = ask->server;
 	bool idle = !server->first;
 	*server->last = ask;
 	server->last = &ask->next;
 	if (idle)
 		run_first(server);
+}
+
+void server_ask(struct server *server, enum server_verb verb, const char *candidate, const char *live_folder,
+		server_done_cb cb, void *data)
+{
+	struct ask *ask = ask_new(server, verb, cb, data);
+	ask->candidate = xstrdup(candidate);
+	ask->live_folder = xstrdup(live_folder);
+	enqueue(ask);
+}
+
+void server_ask_to_wait(struct server *server, enum server_verb verb, server_done_cb cb, void *data)
+{
+	struct ask *ask = ask_new(server, verb, cb, data);
+	ask->waits = true;
+	enqueue(ask);
+}
+
+void server_go(struct server *server, const void *data)
+{
+	for (struct ask *ask = server->first; ask; ask = ask->next) {
+		if (ask->data != data)
+			continue;
+		ask->waits = false; /* one that has not begun to wait yet, behind others, need not */
+		if (ask->child)
+			child_go(ask->child);
+	}
 }

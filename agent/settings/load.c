@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libconfig.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "base/fault.h"
 #include "base/files.h"
 #include "base/memory.h"
+#include "base/near.h"
 #include "settings/complaints.h"
 #include "settings/load.h"
 #include "settings/options.h"
@@ -44,17 +46,12 @@ static void complain(struct loader *l, unsigned int line, const char *format, ..
 	complaint_add(l->complaints, source_file(l->source, line), source_number(l->source, line), source, "%s", text);
 }
 
-static void note_name(struct loader *l, struct note **v, size_t *n, const char *name, enum option_place place,
-		      unsigned int line)
+static struct note note_of(const struct loader *l, const char *name, unsigned int line)
 {
-	*v = xrealloc(*v, (*n + 1) * sizeof **v);
-	(*v)[(*n)++] = (struct note){
-		.name = xstrdup(name),
-		.place = place,
-		.file = xstrdup(source_file(l->source, line)),
-		.line = source_number(l->source, line),
-		.source = source_copy_line(l->source, line),
-	};
+	return (struct note){.name = xstrdup(name),
+			     .file = xstrdup(source_file(l->source, line)),
+			     .line = source_number(l->source, line),
+			     .source = source_copy_line(l->source, line)};
 }
 
 static void note_done(struct note *note)
@@ -64,30 +61,36 @@ static void note_done(struct note *note)
 	free(note->source);
 }
 
+static void note_free(void *note)
+{
+	note_done(note);
+	free(note);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct note *x = a, *y = b;
+	return strcmp(x->name, y->name);
+}
+
 /* Each name once: of servers, of certificates (over all files), of the consumers of one certificate. */
 static void take_name(struct loader *l, enum option_place place, const char *name, unsigned int line)
 {
-	for (size_t i = 0; i < l->nnames; i++) {
-		const struct note *other = &l->names[i];
-		if (other->place == place && strcmp(other->name, name) == 0) {
-			complain(l, line, "the name '%s' is taken: %s of that name is in %s, line %u", name,
-				 option_place_text(place), other->file, other->line);
-			return;
-		}
+	struct note note = note_of(l, name, line);
+	struct note **found = tfind(&note, &l->names[place], by_name);
+	if (found) {
+		complain(l, line, "the name '%s' is taken: %s of that name is in %s, line %u", name,
+			 option_place_text(place), (*found)->file, (*found)->line);
+		note_done(&note);
+	} else if (!tsearch(xmemdup(&note, sizeof note), &l->names[place], by_name)) {
+		abort(); /* out of memory */
 	}
-	note_name(l, &l->names, &l->nnames, name, place, line);
 }
 
 static void forget_names(struct loader *l, enum option_place place)
 {
-	size_t kept = 0;
-	for (size_t i = 0; i < l->nnames; i++) {
-		if (l->names[i].place == place)
-			note_done(&l->names[i]);
-		else
-			l->names[kept++] = l->names[i];
-	}
-	l->nnames = kept;
+	tdestroy(l->names[place], note_free);
+	l->names[place] = NULL;
 }
 
 static const char *const type_needs[] = {
@@ -159,8 +162,10 @@ static void take_word(struct loader *l, const struct option *o, config_setting_t
 		return;
 	}
 	words_add(ret, word);
-	if (o->place == PLACE_CERTIFICATE && strcmp(o->key, "servers") == 0)
-		note_name(l, &l->wanted, &l->nwanted, word, PLACE_SERVER, line);
+	if (o->place == PLACE_CERTIFICATE && strcmp(o->key, "servers") == 0) {
+		l->wanted = xrealloc(l->wanted, (l->nwanted + 1) * sizeof *l->wanted);
+		l->wanted[l->nwanted++] = note_of(l, word, line);
+	}
 }
 
 static void take_words(struct loader *l, const struct option *o, config_setting_t *setting, void *base)
@@ -377,9 +382,9 @@ static void check_servers(struct loader *l)
 		const char *near = NULL;
 		if (settings_server(l->settings, want->name))
 			continue;
-		for (size_t j = 0; j < l->settings->nservers && !near; j++)
-			if (l->settings->servers[j].name && option_is_near(want->name, l->settings->servers[j].name))
-				near = l->settings->servers[j].name;
+		for (size_t j = 0; j < l->settings->nservers; j++)
+			if (l->settings->servers[j].name)
+				near = near_choose(want->name, l->settings->servers[j].name, near);
 		complaint_add(l->complaints, want->file, want->line, want->source,
 			      "there is no server '%s' in the main file%s%s%s", want->name,
 			      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
@@ -390,11 +395,10 @@ void load_end(struct loader *l)
 {
 	check_servers(l);
 	complaints_sort(l->complaints, &l->files);
-	for (size_t i = 0; i < l->nnames; i++)
-		note_done(&l->names[i]);
+	for (int place = 0; place < OPTION_PLACES; place++)
+		forget_names(l, (enum option_place)place);
 	for (size_t i = 0; i < l->nwanted; i++)
 		note_done(&l->wanted[i]);
-	free(l->names);
 	free(l->wanted);
 	words_done(&l->files);
 }

@@ -12,7 +12,6 @@ struct source;
 /* A name, and where it was read. */
 struct note {
 	char *name, *file, *source;
-	enum option_place place;
 	unsigned int line;
 };
 
@@ -23,9 +22,8 @@ struct loader {
 	struct words files;    /* all that were read, in order */
 	bool broken;           /* the rest of this file is missing: don't complain about what may stand there */
 	bool main_broken;
-	struct note *names; /* of servers, certificates, and the consumers of one certificate */
-	size_t nnames;
-	struct note *wanted; /* servers that certificates name */
+	void *names[OPTION_PLACES]; /* trees of notes: servers, certificates, and the consumers of one certificate */
+	struct note *wanted;        /* servers that certificates name */
 	size_t nwanted;
 };
 

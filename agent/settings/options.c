@@ -9,7 +9,8 @@
 #define HOUR   (3600 * SECOND)
 #define DAY    (24 * HOUR)
 
-static const char *const sandbox_names[] = {[SANDBOX_AUTO] = "auto", [SANDBOX_REQUIRE] = "require", NULL};
+static const char *const sandbox_names[] = {
+	[SANDBOX_AUTO] = "auto", [SANDBOX_REQUIRE] = "require", [SANDBOX_STRICT] = "strict", NULL};
 static const char *const reload_names[] = {
 	[RELOAD_AUTO] = "auto", [RELOAD_SIGNAL] = "signal", [RELOAD_SYSTEMD] = "systemd", NULL};
 static const char *const rehearsal_names[] = {[REHEARSAL_AUTO] = "auto", [REHEARSAL_OWN_PROOF] = "own-proof", NULL};
@@ -20,7 +21,7 @@ static const char *const event_names[] = {[ON_EVENT_SWAP] = "swap", [ON_EVENT_CO
 static const char *const starttls_names[] = {
 	[STARTTLS_NONE] = "none", [STARTTLS_SMTP] = "smtp", [STARTTLS_IMAP] = "imap", [STARTTLS_POP3] = "pop3", NULL};
 static const char *const key_names[] = {"ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096", NULL};
-_Static_assert(ARRAY_SIZE(sandbox_names) == SANDBOX_REQUIRE + 2, "a name for each");
+_Static_assert(ARRAY_SIZE(sandbox_names) == SANDBOX_STRICT + 2, "a name for each");
 _Static_assert(ARRAY_SIZE(reload_names) == RELOAD_SYSTEMD + 2, "a name for each");
 _Static_assert(ARRAY_SIZE(rehearsal_names) == REHEARSAL_OWN_PROOF + 2, "a name for each");
 _Static_assert(ARRAY_SIZE(manage_names) == MANAGE_OBSERVE + 2, "a name for each");
@@ -62,7 +63,8 @@ const struct option option_table[] = {
 		 "Where it is missing and the agent was started as root, uid 65534 is taken, with a warning."},
 	{TOP(sandbox), ONE_OF("sandbox", sandbox_names, "auto"),
 	 .help = "Whether to run where the kernel lacks a part of the sandbox: "
-		 "auto does, with a warning; require refuses."},
+		 "auto does, with a warning; require refuses, without worker_user too; "
+		 "strict as well, and ends a worker at any system call that it has no use for instead of refusing the call."},
 	{TOP(fetch_deny), WORDS("fetch_deny", form_range),
 	 .value = "169.254.0.0/16 fe80::/10 100.100.100.200 168.63.129.16 fd00:ec2::/32 fd20:ce::254",
 	 .words = "link-local addresses and the metadata services of clouds",
@@ -113,7 +115,7 @@ const struct option option_table[] = {
 	{CERTIFICATE(trust), TEXT("trust", form_path, NULL), .words = "the main one",
 	 .help = "PEM file of the roots for this certificate alone."},
 	{CERTIFICATE(profile), ONE_OF("profile", profile_names, "auto"),
-	 .help = "Whether the rules for public CAs apply; auto decides by the root."},
+	 .help = "Whether the rules for public CAs apply; auto: where the root is one of the system's, and not one that was added on this host."},
 	{CERTIFICATE(key_type), .key = "key_type", .type = OPTION_TEXT, .names = key_names, .value = "ecdsa-p256",
 	 .help = "Type of the keys that are made here."},
 	{CERTIFICATE(key_owner), TEXT("key_owner", form_user, "root"),
@@ -150,6 +152,9 @@ const struct option option_table[] = {
 		 "committed, each is told to read them again and looked at; until each has shown the new pair, or was waived, an "
 		 "incident is only partly replaced. One that fails never takes the web servers back: it is tried again, "
 		 "with growing pauses."},
+	{CERTIFICATE(staple), .key = "staple", .type = OPTION_BOOL, .value = "false",
+	 .help = "nginx staples STATE/certificates/NAME/live/ocsp.der (ssl_stapling_file): each pair goes live with an OCSP response for "
+		 "its own serial number, or waits for one; before the response ends a new one takes its place, with a reload."},
 	{.place = PLACE_CERTIFICATE, .key = "ca", .type = OPTION_GROUP, .inner = PLACE_CA,
 	 .help = "What is known of the CA."},
 	{.place = PLACE_CERTIFICATE, .key = "check", .type = OPTION_GROUP, .inner = PLACE_CHECK,

@@ -48,10 +48,8 @@ extern const size_t option_count;
 
 const char *option_place_text(enum option_place place); /* "a server": where an option stands, for messages */
 const struct option *option_find(enum option_place place, const char *key); /* NULL: none */
-/* What somebody who wrote `word` may have meant; NULL: nothing near. `option_near` looks through the keys of a place.
- */
+/* The key of that place which somebody who wrote `word` may have meant; NULL: nothing near. */
 const char *option_near(enum option_place place, const char *word);
-bool option_is_near(const char *a, const char *b);
 
 void option_defaults(enum option_place place, void *base); /* into a zeroed struct */
 void option_free(enum option_place place, void *base);     /* what the struct holds, not the struct */

@@ -18,7 +18,7 @@ enum profile { PROFILE_AUTO, PROFILE_PUBLIC, PROFILE_PRIVATE }; /* same order as
 enum reload_way { RELOAD_AUTO, RELOAD_SIGNAL, RELOAD_SYSTEMD };
 enum rehearsal { REHEARSAL_AUTO, REHEARSAL_OWN_PROOF };
 enum starttls { STARTTLS_NONE, STARTTLS_SMTP, STARTTLS_IMAP, STARTTLS_POP3 }; /* same order as enum probe_starttls */
-enum sandbox_policy { SANDBOX_AUTO, SANDBOX_REQUIRE };
+enum sandbox_policy { SANDBOX_AUTO, SANDBOX_REQUIRE, SANDBOX_STRICT };
 #define CONFIRM_BY_NEVER (-1)
 
 struct server_settings {
@@ -57,6 +57,7 @@ struct certificate_settings {
 	char *check_crl;                 /* "true", "false" or "file:/path" */
 	bool check_ocsp;
 	char *check_ari; /* directory URL or "" */
+	bool staple;
 	int64_t check_interval_ms;
 	char *file; /* where it is defined, for messages */
 	unsigned int line;

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,11 +8,14 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/acts_parts.h"
+#include "site/audit.h"
+#include "site/baseline.h"
 #include "site/parent.h"
 
-#define AFTER_DEATH_MS   500
-#define RECOVERY_LOOK_MS 1000
-#define VERIFY_MS        10000 /* how long one round waits for the wire to turn before another reload is tried */
+#define AFTER_DEATH_MS 500
+#define LOOK_MS        1000
+#define VERIFY_MS      10000 /* how long one round waits for the wire to turn before another reload is tried */
+#define LOADING_MS     5     /* and for each certificate more, since a server loads all of them again */
 
 static void drop_deaths(struct act *act)
 {
@@ -27,7 +31,12 @@ void act_close(struct act *act)
 		return;
 	drop_deaths(act);
 	places_close(act->round);
+	baseline_close(act->baseline);
 	timer_close(act->later);
+	timer_close(act->idle);
+	for (size_t i = 0; act->asked && i < act_txn(act)->nservers; i++)
+		server_forget(act->spec.servers[i], &act->calls[i]);
+	free(act->ticks);
 	free(act->candidate);
 	free(act->live);
 	free(act->calls);
@@ -59,7 +68,7 @@ static bool is_down(const struct txn_server *s)
 	return s->ran && !s->runs;
 }
 
-static bool is_not_running(const struct txn_server *s)
+bool act_runs_not(const struct txn_server *s)
 {
 	return !s->runs;
 }
@@ -86,10 +95,19 @@ void act_ask(struct act *act, enum server_verb verb, bool (*which)(const struct 
 			continue;
 		act->calls[i] = (struct hook_call){.act = act, .server = i, .fn = fn};
 		act->asked++;
-		server_ask(act->spec.servers[i], verb, act->candidate, act->live, on_answer, &act->calls[i]);
+		if (verb == SERVER_RELOAD || verb == SERVER_START)
+			server_ask_to_wait(act->spec.servers[i], verb, on_answer, &act->calls[i]);
+		else
+			server_ask(act->spec.servers[i], verb, act->candidate, act->live, on_answer, &act->calls[i]);
 	}
 	if (--act->asked == 0)
 		next(act);
+}
+
+void act_go(struct act *act)
+{
+	for (size_t i = 0; i < act_txn(act)->nservers; i++)
+		server_go(act->spec.servers[i], &act->calls[i]);
 }
 
 /* The first line of a hook's output, for reasons. */
@@ -104,9 +122,11 @@ char *act_brief(const char *output)
 static void keep_parent(struct act *act, size_t server, bool alive)
 {
 	int *fd = &act->spec.parents[server];
-	const struct server_settings *s = settings_server(act->spec.site->settings, act_server_name(act, server));
+	const struct server_settings *s = server_settings(act->spec.servers[server]);
 	auto_close_(fd);
-	*fd = alive && s ? parent_open(s) : -1;
+	*fd = alive ? parent_open(s) : -1;
+	if (*fd >= 0)
+		server_keep_parent(act->spec.servers[server], parent_pid(s), fcntl(*fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /* Known without asking: its parent is the one that the hook found, and lives. */
@@ -114,6 +134,18 @@ static bool is_known_alive(const struct act *act, size_t server)
 {
 	struct pollfd p = {.fd = act->spec.parents[server], .events = POLLIN};
 	return p.fd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+void act_recall_parents(struct act *act)
+{
+	for (size_t i = 0; i < act_txn(act)->nservers; i++) {
+		struct txn_server *facts = &act_txn(act)->servers[i];
+		const struct server_settings *s = settings_server(act->spec.site->settings, act_server_name(act, i));
+		int known = s ? server_parent(act->spec.servers[i], parent_pid(s)) : -1;
+		auto_close_(&act->spec.parents[i]);
+		act->spec.parents[i] = known < 0 ? -1 : fcntl(known, F_DUPFD_CLOEXEC, 0);
+		facts->runs = facts->ran = act->spec.parents[i] >= 0;
+	}
 }
 
 void act_on_alive(struct act *act, size_t server, enum server_answer answer, const char *output)
@@ -141,7 +173,7 @@ static void look_who_runs(struct act *act, void (*next)(struct act *))
 	struct txn *txn = act_txn(act);
 	for (size_t i = 0; i < txn->nservers; i++)
 		txn->servers[i].runs = is_known_alive(act, i);
-	act_ask(act, SERVER_ALIVE, is_not_running, act_on_alive, next);
+	act_ask(act, SERVER_ALIVE, act_runs_not, act_on_alive, next);
 }
 
 /* ---- INSTALLING and ROLLING_BACK ---- */
@@ -158,14 +190,36 @@ int act_look_at_disk(struct journal *j, struct certificate *const *certificates,
 	return 0;
 }
 
+/* Somebody may have removed or changed the new generation since it was proved: no server loads what is left. 0; -ESTALE
+ * where it is so; or another error: it can't be told now. */
+static int look_at_candidate(const struct certificate *certificate, const struct journal_certificate *c,
+			     struct fault *fault)
+{
+	struct meta meta = {0};
+	int r = store_read_meta(certificate->folder, c->new_number, &meta, fault);
+	if (r < 0)
+		return fault_may_pass(r) ? r : fault_prefix(fault, -ESTALE, "the new pair");
+	unsigned int changed = store_changed_files(certificate->folder, &meta);
+	bool same = digest_equal(&meta.sha256, &c->new_sha256);
+	meta_done(&meta);
+	if (changed == STORE_UNREADABLE || digest_is_zero(&c->new_sha256))
+		return fault_set(fault, -EAGAIN, "generation %u can't be read now", c->new_number);
+	if (changed || !same)
+		return fault_set(fault, -ESTALE, "somebody changed generation %u after it was proved", c->new_number);
+	return 0;
+}
+
 static int exchange_one(struct act *act, size_t i, bool back, struct fault *fault)
 {
 	struct journal *j = act->spec.journal;
 	const struct journal_certificate *c = &j->certificates[i];
 	struct txn_certificate *facts = &j->txn.certificates[i];
 	bool foreign;
-	int r = store_exchange(act->spec.certificates[i]->folder, back ? c->new_number : c->old_number,
-			       back ? c->old_number : c->new_number, &foreign, fault);
+	int r = back ? 0 : look_at_candidate(act->spec.certificates[i], c, fault);
+	if (r < 0)
+		return r;
+	r = store_exchange(act->spec.certificates[i]->folder, back ? c->new_number : c->old_number,
+			   back ? c->old_number : c->new_number, &foreign, fault);
 	if (r < 0)
 		return r;
 	facts->disk = foreign ? TXN_DISK_FOREIGN : back ? TXN_DISK_OLD : TXN_DISK_NEW;
@@ -194,7 +248,8 @@ static void exchange(struct act *act, bool back)
 		for (size_t i = 0; i < j->txn.ncertificates; i++)
 			j->txn.certificates[i].disk =
 				TXN_DISK_FOREIGN; /* not known: taken for touched, never for untouched */
-	act_report(act, r == 0 ? TXN_EVENT_DONE : back ? TXN_EVENT_FAILED : TXN_EVENT_BLOCKED);
+	bool failed = back || r == -ESTALE;
+	act_report(act, r == 0 ? TXN_EVENT_DONE : failed ? TXN_EVENT_FAILED : TXN_EVENT_BLOCKED);
 }
 
 /* ---- RELOADING and STARTING ---- */
@@ -234,6 +289,11 @@ static void looked(struct act *act)
 	act_report(act, TXN_EVENT_DONE);
 }
 
+void act_look_who_runs(struct act *act)
+{
+	look_who_runs(act, looked);
+}
+
 static void on_wire(const struct places_verdict *verdict, void *data)
 {
 	struct act *act = data;
@@ -247,9 +307,15 @@ static void on_wire(const struct places_verdict *verdict, void *data)
 	}
 	if (verdict->text)
 		log_info("wire", "%s", verdict->text);
+	if (verdict->note)
+		audit_write(act->spec.site->audit, "unstapled",
+			    act->spec.journal->certificates[verdict->note_about].name, NULL, "%s", verdict->note);
 	if (verdict->text && act->what == TXN_ACT_PROBE_NEW && !txn->tries_left)
 		journal_reason(act->spec.journal, "the wire did not turn: %s", verdict->text);
-	look_who_runs(act, looked);
+	timer_close(act->idle);
+	act->idle = NULL;
+	if (!act->doubting)
+		act_look_who_runs(act);
 }
 
 static enum places_goal goal_of(const struct act *act)
@@ -263,8 +329,9 @@ static enum places_goal goal_of(const struct act *act)
 	return all_run ? PLACES_NEW_ALL : PLACES_NEW;
 }
 
-static void start_round(struct act *act, int64_t deadline_ms)
+void act_start_round(struct act *act, int64_t deadline_ms)
 {
+	places_close(act->round);
 	act->round = places_look(act->spec.site, act->spec.journal, act->spec.certificates, goal_of(act), deadline_ms,
 				 on_wire, act);
 }
@@ -273,10 +340,9 @@ static void start_round(struct act *act, int64_t deadline_ms)
 static void on_parent_death(void *data)
 {
 	struct act *act = data;
-	places_close(act->round);
 	drop_deaths(act);
 	journal_reason(act->spec.journal, "a web server died after the reload");
-	start_round(act, AFTER_DEATH_MS);
+	act_start_round(act, AFTER_DEATH_MS);
 }
 
 static void watch_parents(struct act *act)
@@ -286,6 +352,16 @@ static void watch_parents(struct act *act)
 	for (size_t i = 0; i < txn->nservers; i++)
 		if (is_known_alive(act, i))
 			act->deaths[i] = poller_start(act->spec.site->loop, act->spec.parents[i], on_parent_death, act);
+}
+
+/* What was not told to turn is only looked at: after a restart, and on the way back before its first reload. A server
+ * that shows the new pair must not go on with that while nobody does anything about it. */
+static int64_t look_ms(const struct act *act)
+{
+	bool before_reload = act->what == TXN_ACT_PROBE_OLD && act_txn(act)->tries_left == TXN_RELOAD_TRIES;
+	if (act->spec.recovering || before_reload)
+		return LOOK_MS;
+	return VERIFY_MS + (int64_t)act->spec.site->ncertificates * LOADING_MS;
 }
 
 static void look_at_wire(struct act *act)
@@ -300,7 +376,9 @@ static void look_at_wire(struct act *act)
 	if (dead) /* before we came to look */
 		return on_parent_death(act);
 	watch_parents(act);
-	start_round(act, act->spec.recovering ? RECOVERY_LOOK_MS : VERIFY_MS);
+	act_start_round(act, look_ms(act));
+	if (act->what == TXN_ACT_PROBE_NEW && !act->spec.recovering)
+		act_doubt(act);
 }
 
 /* ---- the table ---- */
@@ -370,6 +448,6 @@ static void on_maybe_up(struct act *act, size_t server, enum server_answer answe
 struct act *act_look_for_servers(const struct act_spec *spec, act_done_cb cb, void *data)
 {
 	struct act *act = act_new(spec, cb, data);
-	act_ask(act, SERVER_ALIVE, is_not_running, on_maybe_up, found_servers);
+	act_ask(act, SERVER_ALIVE, act_runs_not, on_maybe_up, found_servers);
 	return act;
 }

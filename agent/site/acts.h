@@ -21,6 +21,7 @@ struct act_spec {
 };
 /* Calls back exactly once, never from inside. Not for TXN_ACT_NONE and TXN_ACT_WAIT. */
 struct act *act_start(const struct act_spec *spec, enum txn_act what, act_done_cb cb, void *data);
+void act_go(struct act *act);    /* its step is on disk: the hooks `reload` and `start` may begin */
 void act_close(struct act *act); /* no callback; after the callback it is gone by itself */
 
 /* Looks at every certificate's `live`; also ends exchanges that a crash cut off. 0 or negative errno. */

@@ -14,9 +14,13 @@ struct act {
 	void (*next)(struct act *act); /* when all hooks of this step have answered */
 	char *candidate, *live;        /* folders that a rehearsal is about, a line each; NULL otherwise */
 	struct places_round *round;
+	struct baseline *baseline; /* PREFLIGHT */
 	bool hooks_done,
 		broken_before;  /* PREFLIGHT: who is asked beside the baseline has answered; a config test failed */
 	struct poller **deaths; /* a parent that dies ends the look at once */
+	struct timer *idle;     /* PROBE_NEW: asks a server whose wire does not turn for its own word (refusal.c) */
+	uint64_t *ticks;        /* processor time of each parent, at the last look of that timer */
+	bool doubting;          /* they are being asked */
 	struct timer *later;
 	enum txn_event event; /* to report */
 };
@@ -46,6 +50,12 @@ void act_report(struct act *act, enum txn_event event); /* the end of the act, s
 char *act_brief(const char *output); /* the first line of a hook's output, for reasons; the caller's */
 void act_on_alive(struct act *act, size_t server, enum server_answer answer, const char *output);
 bool act_runs(const struct txn_server *s);
+bool act_runs_not(const struct txn_server *s);
+void act_recall_parents(struct act *act); /* runs and ran of the servers whose parent is known without asking */
+
+void act_start_round(struct act *act, int64_t deadline_ms); /* a look at the wire; takes the place of one under way */
+void act_look_who_runs(struct act *act);                    /* then the act is over */
 
 void act_preflight(struct act *act); /* preflight.c */
+void act_doubt(struct act *act);     /* refusal.c; only beside a round */
 #endif

@@ -85,6 +85,15 @@ static void on_reloaded(enum server_answer answer, const char *output, void *dat
 	next_server(a);
 }
 
+/* The swap that went before was rehearsed; but somebody may have been at the configuration since. */
+static void on_rehearsed(enum server_answer answer, const char *output, void *data)
+{
+	struct aftermath *a = data;
+	if (answer == SERVER_REFUSED)
+		return on_reloaded(answer, output, a);
+	server_ask(a->servers[a->at], SERVER_RELOAD, NULL, NULL, on_reloaded, a);
+}
+
 static void on_rotated(enum server_answer answer, const char *output, void *data)
 {
 	struct aftermath *a = data;
@@ -107,7 +116,7 @@ static void on_rotated(enum server_answer answer, const char *output, void *data
 	} else {
 		tell(a, "tickets-rotated", "%s: new session ticket keys in %s", server_name(server), files);
 	}
-	server_ask(server, SERVER_RELOAD, NULL, NULL, on_reloaded, a);
+	server_ask(server, SERVER_REHEARSE, NULL, NULL, on_rehearsed, a);
 }
 
 static void on_listed(enum server_answer answer, const char *output, void *data)

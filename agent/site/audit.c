@@ -19,7 +19,8 @@
 struct audit {
 	int fd;
 	struct digest previous; /* SHA-256 of the last line without its newline; zero: there is none */
-	bool unsure;            /* a write failed: how the file ends must be looked at before the next */
+	bool unsynced;
+	bool unsure; /* a write failed: how the file ends must be looked at before the next */
 };
 
 /* A line that was cut off by a crash or a full disk stays as it is, and is chained like any line. Where not even its
@@ -79,7 +80,7 @@ void audit_close(struct audit *audit)
 }
 
 /* Writes the line with the hash of the one before it. `line` is taken over. */
-static int append(struct audit *audit, json_t *line, struct fault *fault)
+static int append(struct audit *audit, json_t *line, bool soon, struct fault *fault)
 {
 	char hex[DIGEST_HEX];
 	int r = audit->unsure ? read_last_line(audit, fault) : 0;
@@ -95,26 +96,49 @@ static int append(struct audit *audit, json_t *line, struct fault *fault)
 	struct digest digest = hash_bytes(bytes, len);
 	bytes = xrealloc(bytes, len + 2);
 	memcpy(bytes + len, "\n", 2);
-	r = files_append(audit->fd, bytes, len + 1, fault);
+	r = soon ? files_append_soon(audit->fd, bytes, len + 1, fault) : files_append(audit->fd, bytes, len + 1, fault);
 	audit->unsure = r < 0;
+	audit->unsynced = soon;
 	audit->previous = digest;
 	return r;
 }
 
-void audit_write(struct audit *audit, const char *event, const char *certificate, json_t *more, const char *format, ...)
+static void write_line(struct audit *audit, const char *event, const char *certificate, json_t *more, bool soon,
+		       char *said)
 {
 	char now[32];
 	struct fault fault = {0};
-	va_list args;
-	va_start(args, format);
-	AUTO_FREE char *text = text_printable(xvasprintf(format, args));
-	va_end(args);
+	AUTO_FREE char *text = text_printable(said);
 	log_about(event, certificate, "%s", text);
 	json_t *line = json_pack("{ss, ss, ss*, ss}", "time", text_from_time_ms(clock_wall_ms(), now), "event", event,
 				 "certificate", certificate, "text", text);
 	if (line && more)
 		json_object_update(line, more);
 	json_decref(more);
-	if (append(audit, line, &fault) < 0)
+	if (append(audit, line, soon, &fault) < 0)
 		log_error("audit-failed", "audit.jsonl: event %s: %s", event, fault.text);
+}
+
+void audit_write(struct audit *audit, const char *event, const char *certificate, json_t *more, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	write_line(audit, event, certificate, more, false, xvasprintf(format, args));
+	va_end(args);
+}
+
+void audit_write_soon(struct audit *audit, const char *event, const char *certificate, json_t *more, const char *format,
+		      ...)
+{
+	va_list args;
+	va_start(args, format);
+	write_line(audit, event, certificate, more, true, xvasprintf(format, args));
+	va_end(args);
+}
+
+void audit_sync(struct audit *audit)
+{
+	if (audit->unsynced && fdatasync(audit->fd) < 0)
+		log_error("audit-failed", "audit.jsonl: can't be synced: %s", strerror(errno));
+	audit->unsynced = false;
 }

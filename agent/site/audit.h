@@ -17,4 +17,9 @@ void audit_close(struct audit *audit);
  * event for the journal. */
 void audit_write(struct audit *audit, const char *event, const char *certificate, json_t *more, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
+/* The same, but the caller has something better to do than to wait for the disk: the next audit_write or audit_sync
+ * makes it durable. */
+void audit_write_soon(struct audit *audit, const char *event, const char *certificate, json_t *more, const char *format,
+		      ...) __attribute__((format(printf, 5, 6)));
+void audit_sync(struct audit *audit); /* nothing where nothing waits for it */
 #endif

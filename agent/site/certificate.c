@@ -8,42 +8,92 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/aftermath.h"
+#include "site/alert.h"
+#include "site/audit.h"
 #include "swap/keyring.h"
 #include "swap/record.h"
 
-/* Reads the generation that a link names into *meta; what is wrong becomes c->trouble. */
-static void read_link(struct certificate *c, const char *link, struct meta *meta)
+/* Somebody damaged the meta.json of a generation that we know. */
+static bool write_again(const struct certificate *c, const struct meta *known)
+{
+	char path[32];
+	struct fault fault = {0};
+	AUTO_CLOSE int folder = files_open_folder(c->folder, store_generation_path(known->number, path), 0, &fault);
+	if (folder < 0 || meta_save(folder, known, &fault) < 0)
+		return false;
+	audit_write(c->site->audit, "meta-restored", c->settings->name, NULL,
+		    "somebody damaged meta.json of generation %u: written again", known->number);
+	return true;
+}
+
+/* Reads the generation that a link names into *meta, with number 0 where there is none. 0 or why it can't be read. */
+static int read_link(struct certificate *c, const char *link, struct meta *meta, struct fault *fault)
+{
+	struct meta known = *meta;
+	*meta = (struct meta){0};
+	int number = store_link_number(c->folder, link, fault);
+	int r = number > 0 ? store_read_meta(c->folder, (unsigned int)number, meta, fault) : number;
+	if (r < 0 && number > 0 && !fault_may_pass(r) && known.number == (unsigned int)number &&
+	    write_again(c, &known)) {
+		*meta = known;
+		return 0;
+	}
+	meta_done(&known);
+	return r;
+}
+
+/* A standby pair that can't be read is none; it must not keep the live one from being replaced. */
+static void lose_standby(struct certificate *c, const char *why)
 {
 	struct fault fault = {0};
-	meta_done(meta);
-	int number = store_link_number(c->folder, link, &fault);
-	if (number > 0 && store_read_meta(c->folder, (unsigned int)number, meta, &fault) == 0)
-		return;
-	if (number == 0)
-		return;
-	free(c->trouble);
-	c->trouble = xasprintf("%s: %s", link, fault.text);
-	log_warning("certificate-trouble", "%s: %s", c->settings->name, c->trouble);
+	if (store_set_standby(c->folder, 0, &fault) < 0)
+		return log_warning("certificate-trouble", "%s: standby: %s", c->settings->name, fault.text);
+	AUTO_FREE char *text = xasprintf("%s: the standby pair is gone: %s", c->settings->name, why);
+	AUTO_FREE char *next =
+		xasprintf("get another one and keep it: certswapctl standby %s FILE...", c->settings->name);
+	audit_write(c->site->audit, "standby-lost", c->settings->name, NULL, "%s", text);
+	const struct alert alert = {.event = "standby-not-ready",
+				    .severity = ALERT_TICKET,
+				    .certificate = c->settings->name,
+				    .text = text,
+				    .what_to_do = next,
+				    .state = text};
+	alert_send(c->site, &alert);
 }
 
 void certificate_refresh(struct certificate *c)
 {
+	struct fault live = {0}, standby = {0};
 	free(c->trouble);
 	c->trouble = NULL;
-	read_link(c, "live", &c->live);
-	read_link(c, "standby", &c->standby);
+	c->passing = false;
+	int r = read_link(c, "standby", &c->standby, &standby);
+	if (r < 0 && !fault_may_pass(r))
+		lose_standby(c, standby.text);
+	else if (r < 0)
+		log_warning("certificate-trouble", "%s: standby: %s", c->settings->name, standby.text);
+	c->passing = r < 0 && fault_may_pass(r);
+	r = read_link(c, "live", &c->live, &live);
+	if (r == 0 && !c->passing)
+		return;
+	c->passing |= fault_may_pass(r);
+	c->trouble = r < 0 ? xasprintf("live: %s", live.text) : xasprintf("standby: %s", standby.text);
+	log_warning("certificate-trouble", "%s: %s", c->settings->name, c->trouble);
 }
 
-static void load_last_swap(struct certificate *c)
+/* 0, or negative and fault: a process that is short of everything; mend_live must know whether there is one. */
+static int load_last_swap(struct certificate *c, struct fault *fault)
 {
 	json_t *record;
-	if (record_load(c->folder, "last-swap.json", &record, NULL) < 0)
-		return; /* none yet; a damaged one tells nothing that matters */
+	int failed = record_load(c->folder, "last-swap.json", &record, fault);
+	if (failed < 0) /* none yet; a damaged one tells nothing that matters */
+		return failed == -EMFILE || failed == -ENFILE || failed == -ENOMEM ? failed : 0;
 	struct reader r = {.object = record};
 	struct last_swap last = {.at_ms = record_number(&r, "at_ms"),
 				 .milliseconds = record_number(&r, "milliseconds")};
@@ -54,6 +104,7 @@ static void load_last_swap(struct certificate *c)
 		c->last_swap.to = (unsigned int)json_integer_value(json_object_get(record, "to"));
 	}
 	json_decref(record);
+	return 0;
 }
 
 struct certificate *certificate_new(struct site *site, const struct certificate_settings *settings, struct fault *fault)
@@ -69,8 +120,10 @@ struct certificate *certificate_new(struct site *site, const struct certificate_
 	if (fchmod(c->folder, settings->key_mode & 0070 ? 0711 : 0700) < 0)
 		log_warning("certificate-trouble", "%s: can't set the mode of its folder", settings->name);
 	certificate_refresh(c);
-	load_last_swap(c);
-	return c;
+	if (load_last_swap(c, fault) == 0)
+		return c;
+	certificate_free(c);
+	return NULL;
 }
 
 static void drop_served(struct certificate *c)
@@ -84,6 +137,13 @@ static void drop_served(struct certificate *c)
 	c->nserved = 0;
 }
 
+static void drop_meta(struct meta *m)
+{
+	if (m)
+		meta_done(m);
+	free(m);
+}
+
 void certificate_free(struct certificate *c)
 {
 	if (!c)
@@ -91,8 +151,8 @@ void certificate_free(struct certificate *c)
 	close(c->folder);
 	meta_done(&c->live);
 	meta_done(&c->standby);
-	meta_done(&c->coming);
-	meta_done(&c->going);
+	drop_meta(c->coming);
+	drop_meta(c->going);
 	drop_served(c);
 	aftermath_close(c);
 	free(c->standby_proof.why);
@@ -102,6 +162,11 @@ void certificate_free(struct certificate *c)
 	free(c->trouble);
 	free(c->last_swap.reason);
 	free(c);
+}
+
+void certificate_count(struct certificate *c, unsigned int number)
+{
+	c->newest = number > c->newest ? number : c->newest;
 }
 
 const struct words *certificate_names(const struct certificate *c)
@@ -143,13 +208,25 @@ static bool was_owed(const struct certificate *c, const struct served *s)
 	return false;
 }
 
+/* By its name. One that is shown at single addresses of the host is owed where it was shown once: at the others, and at
+ * loopback, other sites answer. */
+static bool is_owed(const struct certificate *c, const struct served *s)
+{
+	if (!*s->server_name)
+		return false;
+	if (c->elsewhere)
+		return !address_is_loopback(s->endpoint) &&
+		       (digest_equal(&s->sha256, &c->live.sha256) || was_owed(c, s));
+	return !digest_is_zero(&s->sha256) || c->settings->probe.n || was_owed(c, s);
+}
+
 static void mark_owed(const struct certificate *c, struct served *served, size_t n)
 {
 	size_t owed = 0, named = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct served *s = &served[i];
 		named += *s->server_name != '\0';
-		s->owed = *s->server_name && (!digest_is_zero(&s->sha256) || c->settings->probe.n || was_owed(c, s));
+		s->owed = is_owed(c, s);
 		owed += s->owed;
 	}
 	for (size_t i = 0; i < n && !owed; i++)

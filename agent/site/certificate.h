@@ -31,12 +31,13 @@ typedef void (*swap_done_cb)(struct certificate *certificate, enum txn_state sta
 struct standing;
 struct certificate {
 	struct site *site;
+	size_t index; /* among site->certificates */
 	const struct certificate_settings *settings;
 	int folder;
-	struct meta live, standby; /* number 0: there is none */
-	struct meta coming,
-		going;        /* in a swap: the new pair until it is live, the old one after that; transaction_look */
-	struct keyring *keys; /* that wait for their certificate; NULL: not read yet (pending.h) */
+	struct meta live, standby;   /* number 0: there is none */
+	struct meta *coming, *going; /* in a swap: the new pair until it is live, the old one after that; NULL as long
+					as there was none, number 0: there is none now. transaction_look */
+	struct keyring *keys;        /* that wait for their certificate; NULL: not read yet (pending.h) */
 	struct aftermath *aftermath; /* what a key compromise leaves to be done; or NULL */
 	struct {
 		unsigned int number; /* generation */
@@ -44,16 +45,20 @@ struct certificate {
 		int64_t at;
 	} standby_proof; /* the last one */
 	char *trouble;   /* why the folder can't be worked with (a link that is not ours ...); NULL: none */
+	bool passing;    /* the trouble is the machine's (no descriptors ...): certificate_refresh may end it */
 	struct served *served;
 	size_t nserved;
+	bool elsewhere; /* no place at a loopback address showed it: those at the host's others are looked at too */
 	struct last_swap last_swap;
 	struct standing *standing;       /* what its CA says: site/revocation.h; NULL: nothing is looked at yet */
 	struct transaction *transaction; /* under way, or NULL */
-	unsigned int proving;            /* pairs of it that are being proved, for a swap */
+	unsigned int newest;             /* the highest number that a swap was to make live: never given twice */
+	bool stapling;                   /* it gets a new OCSP response */
 	bool swapping;                   /* the transaction is at work (not AWAITING, not STUCK) */
 	struct {
 		unsigned int number; /* a proved generation that waits for its transaction; 0: none */
 		int64_t since_us;    /* CLOCK_MONOTONIC: ready since then */
+		bool at_once;        /* it does not wait for others that are in work */
 		unsigned int batch;  /* goes only together with those of the same batch; 0: with any */
 		swap_done_cb cb;
 		void *data;
@@ -66,6 +71,8 @@ struct certificate {
 struct certificate *certificate_new(struct site *site, const struct certificate_settings *settings,
 				    struct fault *fault);
 void certificate_free(struct certificate *c);
+/* A generation of this number is to go live: even if somebody removes it, no other gets its number. */
+void certificate_count(struct certificate *c, unsigned int number);
 /* Reads live and standby again from the links. */
 void certificate_refresh(struct certificate *c);
 

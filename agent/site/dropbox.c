@@ -21,14 +21,11 @@
 
 /* ---- items ---- */
 
-static void item_folder_name(unsigned int number, char buf[16])
-{
-	snprintf(buf, 16, "%06u", number);
-}
-
 static void item_free(struct item *item)
 {
 	identify_reply_done(&item->found);
+	timer_close(item->patience);
+	free(item->file);
 	free(item->name);
 	free(item->box);
 	free(item->why);
@@ -43,66 +40,19 @@ static void forget(struct dropbox *box, struct item *item)
 	item_free(item);
 }
 
-static struct item *remember(struct dropbox *box, unsigned int number, const char *from, const char *name)
-{
-	struct item *item = xcalloc(1, sizeof *item);
-	*item = (struct item){.number = number, .name = xstrdup(name), .box = xstrdup(from), .since = clock_wall()};
-	box->items = xrealloc(box->items, (box->nitems + 1) * sizeof(*box->items));
-	box->items[box->nitems++] = item;
-	return item;
-}
-
-static int open_item_folder(struct dropbox *box, const struct item *item)
-{
-	char name[16];
-	item_folder_name(item->number, name);
-	return files_open_folder(box->site->folders.work, name, 0, NULL);
-}
-
-int dropbox_open_item(struct dropbox *box, const struct item *item)
-{
-	AUTO_CLOSE int folder = open_item_folder(box, item);
-	return folder < 0 ? folder : openat(folder, "content", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-}
-
-static void remove_item(struct dropbox *box, struct item *item)
-{
-	char name[16];
-	struct fault fault = {0};
-	item_folder_name(item->number, name);
-	if (files_remove_tree(box->site->folders.work, name, &fault) < 0)
-		log_warning("record-failed", "work/%s: %s", name, fault.text);
-	forget(box, item);
-}
-
 void dropbox_refuse_item(struct dropbox *box, struct item *item, const char *why, const char *next)
 {
-	AUTO_CLOSE int folder = open_item_folder(box, item);
 	AUTO_FREE char *text = next ? xasprintf("%s\n\nWhat to do: %s", why, next) : xstrdup(why);
-	if (folder >= 0 && dropbox_reject(box->site, folder, "content", item->name, text) == 0)
-		remove_item(box, item);
+	if (dropbox_reject(box->site, box->site->folders.work, item->file, item->name, text) == 0)
+		forget(box, item);
 	else
 		item->state = ITEM_STAYS; /* nothing is lost: it lies in work/, and the next start tries again */
 }
 
-/* The content is overwritten before its last name goes: it may hold a key. */
 void dropbox_wipe_item(struct dropbox *box, struct item *item)
 {
-	static const char zeros[4096];
-	struct stat st;
-	AUTO_CLOSE int folder = open_item_folder(box, item);
-	int fd = folder < 0 ? -1 : openat(folder, "content", O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		for (off_t at = 0; at < st.st_size; at += (off_t)sizeof zeros)
-			if (pwrite(fd, zeros, sizeof zeros, at) < 0)
-				break;
-		(void)fsync(fd);
-	}
-	auto_close_(&fd);
-	if (folder >= 0 && unlinkat(folder, "content", 0) == 0)
-		(void)fsync(
-			folder); /* what it was goes after it: else a power cut may leave a content that nobody knows */
-	remove_item(box, item);
+	dropbox_wipe_content(box, item);
+	forget(box, item);
 }
 
 /* ---- trouble ---- */
@@ -121,7 +71,7 @@ static void retry(void *data)
 	dropbox_look_soon(box);
 }
 
-static void retry_later(struct dropbox *box)
+void dropbox_retry_later(struct dropbox *box)
 {
 	if (box->retry)
 		return;
@@ -139,7 +89,32 @@ void dropbox_trouble(struct dropbox *box, struct item *item, bool died, const ch
 			    "%s: %s; it is tried again", item->name, why);
 	free(item->why);
 	item->why = xstrdup(why);
-	retry_later(box);
+	dropbox_retry_later(box);
+}
+
+/* ---- waiting for a chain ---- */
+
+static void review_lacking(struct dropbox *box, const char *name)
+{
+	for (size_t i = 0; i < box->nitems; i++)
+		if (box->items[i]->state == ITEM_LACKING && strcmp(box->items[i]->box, name) == 0)
+			box->items[i]->state = ITEM_WAITING;
+}
+
+static void on_overdue(void *data)
+{
+	struct item *item = data;
+	timer_close(item->patience);
+	item->patience = NULL;
+	item->overdue = true;
+	review_lacking(item->all, item->box);
+	dropbox_look_soon(item->all);
+}
+
+void dropbox_wait_for_chain(struct item *item)
+{
+	if (!item->patience)
+		item->patience = timer_start(item->all->site->loop, INTAKE_PATIENCE_MS, on_overdue, item);
 }
 
 /* ---- looking into files ---- */
@@ -169,6 +144,7 @@ static void judge_item(struct dropbox *box, struct item *item)
 	item->state = ITEM_WAITING;
 	free(item->why);
 	item->why = NULL;
+	review_lacking(box, item->box);
 	if (!item->found.n)
 		dropbox_refuse_item(box, item, "UNREADABLE: nothing that looks like a certificate or a key", NULL);
 	else if (dropbox_holds_only(item, OBJECT_NOTHING))
@@ -242,50 +218,44 @@ static bool starts_identifying(struct dropbox *box)
 
 /* ---- claiming ---- */
 
-static void claim(struct dropbox *box, int folder, const char *from, const char *entry)
+static int open_box(struct dropbox *box, const char *name)
 {
-	char name[16];
-	struct fault fault = {0};
-	item_folder_name(++box->last, name);
-	AUTO_CLOSE int to = files_open_folder(box->site->folders.work, name, 0700, &fault);
-	AUTO_FREE char *clean = text_printable(xstrdup(entry));
-	json_t *record = json_pack("{ss, ss, sI}", "box", from, "name", clean, "since", (json_int_t)clock_wall());
-	if (!record)
-		record = json_pack("{ss, ss, sI}", "box", from, "name", "file", "since", (json_int_t)clock_wall());
-	int r = to < 0 ? to : record_save(to, "from.json", record, &fault);
-	json_decref(record);
-	if (r == 0)
-		r = files_move(folder, entry, to, "content", &fault);
-	if (r < 0 && (to < 0 || faccessat(to, "content", F_OK, AT_SYMLINK_NOFOLLOW) <
-					0)) { /* the file is still where it was; what we made goes */
-		if (to >= 0)
-			(void)files_remove_tree(box->site->folders.work, name, NULL);
-		if (r != -ENOENT) {
-			log_warning("claim-failed", "%s: %s", clean, fault.text);
-			retry_later(box);
-		}
-		return;
-	}
-	remember(box, box->last, from, clean);
-	log_debug("claimed", "%s", clean);
+	return files_open_folder(box->site->folders.incoming, *name ? name : ".", 0700, NULL);
 }
 
-static void look_into_box(struct dropbox *box, int folder, const char *from)
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void note_folder(struct box *b, const char *entry)
+{
+	const struct words *names = &b->all->names;
+	if (*b->name || !names->n || !bsearch(&entry, names->v, names->n, sizeof *names->v, compare))
+		words_add(&b->folders, entry);
+}
+
+static void look_into_box(struct box *b, int folder)
 {
 	struct words entries = {0};
 	struct fault fault = {0};
+	struct dropbox *box = b->all;
+	words_done(&b->folders);
 	if (folder < 0 || files_list(folder, false, &entries, &fault) < 0)
-		return retry_later(box);
+		return dropbox_retry_later(box);
 	for (size_t i = 0; i < entries.n; i++) {
 		struct stat st;
 		const char *entry = entries.v[i];
-		if (fstatat(folder, entry, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
+		bool gone = fstatat(folder, entry, &st, AT_SYMLINK_NOFOLLOW) < 0;
+		if (!gone && S_ISDIR(st.st_mode))
+			note_folder(b, entry);
+		if (gone || S_ISDIR(st.st_mode))
 			continue;
 		int fd = dropbox_look(folder, entry, INTAKE_FILE_MAX, &fault);
 		if (fd >= 0)
-			claim(box, folder, from, entry);
-		else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -EIO)
-			retry_later(box);
+			dropbox_claim(box, folder, b->name, entry);
+		else if (fault_may_pass(fd))
+			dropbox_retry_later(box);
 		else if (fd != -EBUSY && fd != -ENOENT)
 			dropbox_reject(box->site, folder, entry, entry, fault.text);
 		auto_close_(&fd);
@@ -293,22 +263,40 @@ static void look_into_box(struct dropbox *box, int folder, const char *from)
 	words_done(&entries);
 }
 
+/* Claims are made durable while a worker reads them already: until then a power cut puts them back into their box. */
+static void sync_claims(struct dropbox *box, const struct words *boxes)
+{
+	struct fault fault = {0};
+	int r = boxes->n ? files_sync_folder(box->site->folders.work, &fault) : 0;
+	for (size_t i = 0; r == 0 && i < boxes->n; i++) {
+		AUTO_CLOSE int folder = open_box(box, boxes->v[i]);
+		r = folder < 0 ? folder : files_sync_folder(folder, &fault);
+	}
+	if (r < 0)
+		log_warning("claim-failed", "%s", fault.text);
+}
+
 static void look(void *data)
 {
 	struct dropbox *box = data;
+	struct words claimed_from = {0};
 	timer_close(box->timer);
 	box->timer = NULL;
 	for (size_t i = 0; i < box->nboxes; i++) {
 		struct box *b = &box->boxes[i];
+		unsigned int last = box->last;
 		if (!b->changed)
 			continue;
 		b->changed = false;
-		AUTO_CLOSE int folder =
-			files_open_folder(box->site->folders.incoming, *b->name ? b->name : ".", 0700, NULL);
-		look_into_box(box, folder, b->name);
+		AUTO_CLOSE int folder = open_box(box, b->name);
+		look_into_box(b, folder);
+		if (box->last != last)
+			words_add(&claimed_from, b->name);
 	}
 	while (starts_identifying(box))
 		;
+	sync_claims(box, &claimed_from);
+	words_done(&claimed_from);
 	while (dropbox_pair_one(box))
 		;
 }
@@ -338,28 +326,6 @@ void dropbox_review(struct dropbox *box, const struct certificate *c)
 
 /* ---- start ---- */
 
-static void take_up(struct dropbox *box, const char *name)
-{
-	json_t *record;
-	struct fault fault = {0};
-	unsigned int number = (unsigned int)strtoul(name, NULL, 10);
-	AUTO_CLOSE int folder = files_open_folder(box->site->folders.work, name, 0, NULL);
-	box->last = number > box->last ? number : box->last;
-	bool has_content = folder >= 0 && faccessat(folder, "content", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-	if (!has_content) { /* the claim was cut off before the file came: it is still in its box */
-		(void)files_remove_tree(box->site->folders.work, name, NULL);
-		return;
-	}
-	if (record_load(folder, "from.json", &record, &fault) < 0) {
-		log_error("record-failed", "work/%s: %s", name, fault.text);
-		return;
-	}
-	struct reader r = {.object = record};
-	struct item *item = remember(box, number, record_string(&r, "box"), record_string(&r, "name"));
-	item->since = record_number(&r, "since");
-	json_decref(record);
-}
-
 static int watch_box(struct dropbox *all, const char *path, const char *name, struct fault *fault)
 {
 	struct box *b = &all->boxes[all->nboxes++];
@@ -370,7 +336,6 @@ static int watch_box(struct dropbox *all, const char *path, const char *name, st
 
 struct dropbox *dropbox_open(struct site *site, struct fault *fault)
 {
-	struct words names = {0};
 	struct dropbox *box = xcalloc(1, sizeof *box);
 	box->site = site;
 	AUTO_FREE char *incoming = xasprintf("%s/incoming", site->settings->state_dir);
@@ -378,15 +343,15 @@ struct dropbox *dropbox_open(struct site *site, struct fault *fault)
 	int r = watch_box(box, incoming, "", fault);
 	for (size_t i = 0; r == 0 && i < site->ncertificates; i++) {
 		const char *name = site->certificates[i]->settings->name;
+		words_add(&box->names, name);
 		AUTO_CLOSE int folder = files_open_folder(site->folders.incoming, name, 0700, fault);
 		AUTO_FREE char *path = xasprintf("%s/%s", incoming, name);
 		r = folder < 0 ? folder : watch_box(box, path, name, fault);
 	}
+	if (box->names.n)
+		qsort(box->names.v, box->names.n, sizeof *box->names.v, compare);
 	if (r == 0)
-		r = files_list(site->folders.work, false, &names, fault);
-	for (size_t i = 0; r == 0 && i < names.n; i++)
-		take_up(box, names.v[i]);
-	words_done(&names);
+		r = dropbox_take_up(box, fault);
 	if (r < 0) {
 		dropbox_close(box);
 		return NULL;
@@ -399,8 +364,11 @@ void dropbox_close(struct dropbox *box)
 {
 	if (!box)
 		return;
-	for (size_t i = 0; i < box->nboxes; i++)
+	for (size_t i = 0; i < box->nboxes; i++) {
 		watch_close(box->boxes[i].watch);
+		words_done(&box->boxes[i].folders);
+	}
+	words_done(&box->names);
 	for (size_t i = 0; i < box->nitems; i++)
 		item_free(box->items[i]);
 	timer_close(box->timer);
@@ -408,19 +376,4 @@ void dropbox_close(struct dropbox *box)
 	free(box->boxes);
 	free(box->items);
 	free(box);
-}
-
-json_t *dropbox_waiting(const struct dropbox *box)
-{
-	json_t *list = json_array();
-	for (size_t i = 0; i < box->nitems; i++) {
-		const struct item *item = box->items[i];
-		if (item->state == ITEM_NEW || item->state == ITEM_BUSY)
-			continue;
-		const char *holds = item->found.n ? item->found.v[0].text : "";
-		json_array_append_new(list, json_pack("{ss, ss, ss, so, ss}", "file", item->name, "certificate",
-						      item->box, "holds", holds, "since", record_from_time(item->since),
-						      "why", item->why ? item->why : ""));
-	}
-	return list;
 }

@@ -1,7 +1,7 @@
 /* The drop boxes STATE/incoming and STATE/incoming/NAME. A file is claimed before it is read: renamed, never replacing,
- * into STATE/work/NNNNNN/content, beside a durable record of where it came from; nothing in incoming/ is ever unlinked
- * by name. Files are known by content alone; a pair is complete when key and certificate fit, whatever the hours
- * between them. Used files are wiped once the wire is proved; refused ones go to STATE/rejected/TIME-FILE/ with
+ * into STATE/work/NNNNNN,BOX,NAME, so that the one rename also says where it came from; nothing in incoming/ is ever
+ * unlinked by name. Files are known by content alone; a pair is complete when key and certificate fit, whatever the
+ * hours between them. Used files are wiped once the wire is proved; refused ones go to STATE/rejected/TIME-FILE/ with
  * why.txt. Runs in certswapd. */
 #ifndef SITE_DROPBOX_H
 #define SITE_DROPBOX_H
@@ -9,11 +9,12 @@
 
 #include "site/certificate.h"
 
-struct dropbox *dropbox_open(struct site *site, struct fault *fault); /* takes up what was claimed before; watches */
+/* Takes up what was claimed before; watches. NULL and fault: the machine is in trouble; nothing was touched. */
+struct dropbox *dropbox_open(struct site *site, struct fault *fault);
 void dropbox_close(struct dropbox *box);
 /* A certificate has changed: what was held for it is looked at again. */
 void dropbox_review(struct dropbox *box, const struct certificate *c);
-/* Files that wait for their other half, for `status`: [ { "file", "certificate", "holds", "since" } ]. */
+/* Files that wait for their other half, for `status`: [ { "file", "certificate", "holds", "since" } ]. NULL: none. */
 json_t *dropbox_waiting(const struct dropbox *box);
 
 /* Moves an entry of a folder into STATE/rejected/TIME-NAME/ with why.txt. Also used for notice files. 0, or negative:

@@ -28,6 +28,18 @@ static bool is_there(int folder, const char *entry)
 	return faccessat(folder, entry, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+static char *in_one_line(const char *why)
+{
+	struct text t = {0};
+	for (const char *at = why; *at;) {
+		size_t n = strcspn(at, "\n");
+		text_add(&t, "%s%.*s", t.len ? "; " : "", (int)n, at);
+		at += n;
+		at += strspn(at, "\n");
+	}
+	return t.s ? t.s : xstrdup("");
+}
+
 int dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why)
 {
 	struct fault fault = {0};
@@ -45,7 +57,8 @@ int dropbox_reject(struct site *site, int folder, const char *entry, const char 
 		log_error("reject-failed", "%s is refused (%s), but stays where it is: %s", name, why, fault.text);
 		return r;
 	}
-	audit_write(site->audit, "rejected", NULL, json_pack("{ss}", "folder", target), "%s: %s", name, why);
+	AUTO_FREE char *line = in_one_line(why);
+	audit_write(site->audit, "rejected", NULL, json_pack("{ss}", "folder", target), "%s: %s", name, line);
 	return 0;
 }
 
@@ -60,6 +73,9 @@ bool dropbox_is_being_written(int fd)
 int dropbox_look(int folder, const char *entry, size_t max, struct fault *fault)
 {
 	struct stat st;
+	/* not even opened: that alone makes some devices do something */
+	if (fstatat(folder, entry, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return fault_set(fault, -EPERM, "not a regular file");
 	int fd = openat(folder, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		int error = errno;

@@ -35,6 +35,11 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 			free(item->why);
 			item->why = xstrdup(text);
 			break;
+		case PAIR_INCOMPLETE:
+			item->state = ITEM_LACKING;
+			free(item->why);
+			item->why = xstrdup(text);
+			break;
 		case PAIR_UNPROVED:
 		case PAIR_UNREAD:
 			dropbox_trouble(g->box, item, outcome == PAIR_UNREAD, text);
@@ -42,6 +47,8 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 		}
 	}
 	struct dropbox *box = g->box;
+	if (outcome == PAIR_INCOMPLETE)
+		dropbox_wait_for_chain(g->items[0]); /* the one with the leaf */
 	if (outcome != PAIR_UNPROVED && outcome != PAIR_UNREAD)
 		box->delay_ms = 0;
 	free(g->items);
@@ -91,6 +98,7 @@ static void go(struct dropbox *box, struct certificate *c, const struct object *
 				       .leaf = leaf->sha256,
 				       .spki = leaf->spki,
 				       .automatic = true,
+				       .patient = !with_leaf->overdue,
 				       .origin = "drop box"};
 	pair_start(&spec, on_pair, g);
 	for (size_t i = 0; i < g->n; i++)
@@ -181,8 +189,17 @@ static bool place_leaf(struct dropbox *box, struct item *item, const struct obje
 		return true;
 	}
 	if (digest_equal(&leaf->sha256, &c->live.sha256) && c->live.number && !holds_other_key(item, leaf)) {
+		if (c->swapping) { /* it may still go back */
+			item->state = ITEM_HELD;
+			free(item->why);
+			item->why = xstrdup("a swap of this very pair is not over yet");
+			return true;
+		}
 		audit_write(box->site->audit, "live-already", c->settings->name, NULL,
 			    "%s holds the certificate that is live", item->name);
+		struct item *its_key = find_key(box, item, &leaf->spki);
+		if (its_key && its_key != item && dropbox_holds_only(its_key, OBJECT_KEY))
+			dropbox_wipe_item(box, its_key);
 		dropbox_wipe_item(box, item);
 		return true;
 	}
@@ -199,11 +216,30 @@ static bool place_leaf(struct dropbox *box, struct item *item, const struct obje
 	return true;
 }
 
+/* A key that is refused waits for no certificate. */
+static bool refuse_denied(struct dropbox *box, struct item *item)
+{
+	char since[32];
+	const struct denial *denial = NULL;
+	if (item->state != ITEM_WAITING || !dropbox_holds_only(item, OBJECT_KEY))
+		return false;
+	for (size_t k = 0; k < item->found.n && !denial; k++)
+		denial = denied_find(&box->site->denied, true, &item->found.v[k].spki);
+	if (!denial)
+		return false;
+	AUTO_FREE char *text = xasprintf("KEY_DENIED: this private key is refused since %s (%s)",
+					 text_from_time(denial->since, since), denial->reason);
+	dropbox_refuse_item(box, item, text, "have the certificate issued for a new key, and remove this one");
+	return true;
+}
+
 /* Looks for pairs among what waits; each that is found changes the list, so it begins again. */
 bool dropbox_pair_one(struct dropbox *box)
 {
 	for (size_t i = 0; i < box->nitems; i++) {
 		struct item *item = box->items[i];
+		if (refuse_denied(box, item))
+			return true;
 		for (size_t k = 0; item->state == ITEM_WAITING && k < item->found.n; k++)
 			if (item->found.v[k].kind == OBJECT_LEAF && place_leaf(box, item, &item->found.v[k]))
 				return true;

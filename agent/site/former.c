@@ -4,7 +4,7 @@
 
 static bool is_known(const struct standing *st, unsigned int generation)
 {
-	bool known = generation == st->live.generation || generation == st->standby.generation;
+	bool known = generation == st->live.generation || (st->standby && generation == st->standby->generation);
 	for (size_t k = 0; k < st->nformer; k++)
 		known |= generation == st->former[k].generation;
 	return known;

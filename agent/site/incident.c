@@ -100,6 +100,7 @@ void incident_save(struct site *site, struct incident *i)
 	json_object_del(record, "time_left");
 	if (!record || record_save(site->folders.incidents, name, record, &fault) < 0)
 		log_error("record-failed", "incident %u: %s", i->id, fault.text);
+	i->unsaved = false;
 	json_decref(record);
 }
 
@@ -113,9 +114,27 @@ static void tell(struct site *site, struct incident *i, char *text, json_t *serv
 	if (json_array_size(i->story) >= STORY_MAX)
 		json_array_remove(i->story, STORY_MAX / 2);
 	json_array_append_new(i->story, step);
-	audit_write(site->audit, "incident", i->certificate, json_pack("{sI}", "incident", (json_int_t)i->id), "%s",
-		    text);
+	audit_write_soon(site->audit, "incident", i->certificate, json_pack("{sI}", "incident", (json_int_t)i->id),
+			 "%s", text);
+	i->unsaved = true;
+	if (!i->saved_later)
+		incident_sync(site, i);
+}
+
+void incident_sync(struct site *site, struct incident *i)
+{
+	i->saved_later = false;
+	if (!i->unsaved)
+		return;
+	audit_sync(site->audit);
 	incident_save(site, i);
+}
+
+void incidents_sync(struct site *site)
+{
+	audit_sync(site->audit);
+	for (size_t k = 0; k < site->nincidents; k++)
+		incident_sync(site, site->incidents[k]);
 }
 
 void incident_tell(struct site *site, struct incident *i, const char *format, ...)

@@ -70,6 +70,9 @@ struct incident {
 	char *told;                 /* the last reason for which nothing goes on: said once */
 	unsigned int tried_standby; /* a standby that was refused is not tried again */
 	struct words let_pass;      /* findings that a person accepted with `confirm` */
+	bool saved_later;           /* what is told waits for incident_sync: somebody has better to do than to wait
+				       for the disk */
+	bool unsaved;               /* told, and not on disk yet */
 	bool only_standby;          /* what was noticed was not live: it stood by, or was on its way */
 	bool candidate;             /* what came through watch is being proved or swapped in */
 	bool arrived_since;         /* something new came through watch since the last attempt began */
@@ -81,6 +84,10 @@ int incidents_load(struct site *site, struct fault *fault);
 void incidents_close(struct site *site);
 
 void incident_save(struct site *site, struct incident *incident); /* a failure is logged */
+/* Saves what was told while saved_later was set, and the audit log. incidents_sync: of all, in the preflight of a swap.
+ */
+void incident_sync(struct site *site, struct incident *incident);
+void incidents_sync(struct site *site);
 /* Adds a line to its story, saves it, and writes it to the audit log. */
 void incident_tell(struct site *site, struct incident *incident, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

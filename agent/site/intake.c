@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "site/audit.h"
 #include "site/pending.h"
+#include "site/transaction.h"
 #include "site/consumer.h"
 
 #define IDENTIFY_TIMEOUT_MS 20000
@@ -21,6 +22,7 @@ int64_t intake_delay(int64_t before)
 }
 
 struct identifying {
+	struct site *site;
 	intake_identified_cb cb;
 	void *data;
 };
@@ -39,6 +41,7 @@ static void on_identified(struct message *message, const struct fault *fault, vo
 		i->cb(&reply, &bad, i->data);
 		identify_reply_done(&reply);
 	}
+	staging_work_ended(i->site);
 	free(i);
 }
 
@@ -46,7 +49,7 @@ void intake_identify(struct site *site, const int *fds, size_t n, int passwords,
 {
 	int all[INTAKE_FILES_AT_ONCE + 1];
 	struct identifying *i = xcalloc(1, sizeof *i);
-	*i = (struct identifying){.cb = cb, .data = data};
+	*i = (struct identifying){.site = site, .cb = cb, .data = data};
 	memcpy(all, fds, n * sizeof *fds);
 	if (passwords >= 0)
 		all[n] = passwords;
@@ -56,34 +59,70 @@ void intake_identify(struct site *site, const int *fds, size_t n, int passwords,
 	job_start(site->jobs, "check", MESSAGE_IDENTIFY, &body, all, n + (passwords >= 0), NULL, IDENTIFY_TIMEOUT_MS,
 		  on_identified, i);
 	packer_done(&body);
+	staging_work_begins(site);
+}
+
+/* How many of the required names are covered; the first that is not in *ret_missing. */
+static size_t count_covered(const struct words *names, const struct words *required, const char **ret_missing)
+{
+	size_t n = 0;
+	*ret_missing = NULL;
+	for (size_t i = 0; i < required->n; i++) {
+		const struct words one = {.v = &required->v[i], .n = 1};
+		if (text_names_cover(names, &one, NULL))
+			n++;
+		else if (!*ret_missing)
+			*ret_missing = required->v[i];
+	}
+	return n;
+}
+
+/* Says what keeps it from the certificate that it comes nearest to; NULL: it has no name of any here. */
+static void explain_nowhere(const struct words *names, const struct certificate *nearest, const char *missing,
+			    struct fault *fault)
+{
+	AUTO_FREE char *list = words_join(names, ", ");
+	if (nearest)
+		fault_set(fault, -ENOENT,
+			  "it covers %.300s, and %s also needs %s; if it is meant for %s all the same, say so: --name "
+			  "%s, or the folder incoming/%s",
+			  list, nearest->settings->name, missing, nearest->settings->name, nearest->settings->name,
+			  nearest->settings->name);
+	else
+		fault_set(fault, -ENOENT,
+			  "no certificate here has a name that it covers (%.300s); if it is meant for one of them, say "
+			  "which: --name NAME, or the folder incoming/NAME",
+			  *list ? list : "it has none");
 }
 
 struct certificate *intake_route(struct site *site, const struct words *names, struct fault *fault)
 {
-	struct certificate *found = NULL;
+	struct certificate *found = NULL, *nearest = NULL;
+	const char *missing = NULL, *lacks;
+	size_t fits = 0, most = 0;
 	struct text several = {0};
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
 		const struct words *required = certificate_names(c);
-		if (!required->n || !text_names_cover(names, required, NULL))
-			continue;
-		text_add(&several, "%s%s", found ? ", " : "", c->settings->name);
-		found = found && several.len ? (struct certificate *)-1 : c;
+		size_t n = count_covered(names, required, &lacks);
+		if (n && !lacks) {
+			text_add(&several, "%s%s", fits++ ? ", " : "", c->settings->name);
+			found = c;
+		} else if (n > most) {
+			most = n;
+			nearest = c;
+			missing = lacks;
+		}
 	}
-	AUTO_FREE char *list = words_join(names, ", ");
-	if (!found)
-		fault_set(fault, -ENOENT,
-			  "no certificate here needs only names that this one has (%.300s); if it is meant for one of "
-			  "them, "
-			  "say which: --name NAME, or the folder incoming/NAME",
-			  *list ? list : "it has none");
-	else if (found == (struct certificate *)-1)
+	if (fits > 1)
 		fault_set(fault, -EEXIST,
 			  "its names fit several certificates here (%.300s): say which: --name NAME, or the folder "
 			  "incoming/NAME",
 			  several.s);
+	else if (!fits)
+		explain_nowhere(names, nearest, missing, fault);
 	text_done(&several);
-	return found == (struct certificate *)-1 ? NULL : found;
+	return fits == 1 ? found : NULL;
 }
 
 /* ---- closed sets ---- */
@@ -126,8 +165,8 @@ static void finish(struct intake_set *set, int exit, const char *text, const cha
 static void on_pair(enum pair_outcome outcome, const char *text, const char *next, void *data)
 {
 	static const int exits[] = {
-		[PAIR_LIVE] = 0,   [PAIR_INSTALLED] = 1, [PAIR_STANDBY] = 0,  [PAIR_SAME] = 0,  [PAIR_REFUSED] = 1,
-		[PAIR_FAILED] = 1, [PAIR_HELD] = 1,      [PAIR_UNPROVED] = 1, [PAIR_UNREAD] = 1};
+		[PAIR_LIVE] = 0,   [PAIR_INSTALLED] = 1, [PAIR_STANDBY] = 0,  [PAIR_SAME] = 0,   [PAIR_REFUSED] = 1,
+		[PAIR_FAILED] = 1, [PAIR_HELD] = 1,      [PAIR_UNPROVED] = 1, [PAIR_UNREAD] = 1, [PAIR_INCOMPLETE] = 1};
 	struct intake_set *set = data;
 	const struct certificate *c = set->spec.certificate;
 	/* a first pair has nothing to be proved against: installed is all that was asked for */
@@ -228,7 +267,10 @@ static void on_set_identified(struct identify_reply *reply, const struct fault *
 		AUTO_FREE char *what = describe(set, reply);
 		AUTO_FREE char *text =
 			xasprintf("%s%s:%s", holds_nothing(reply) ? "UNREADABLE: " : "", problem.text, what);
-		const char *next = locked ? "give its password: --password-file FILE, or at the prompt" : NULL;
+		const char *next = locked ? "give its password: --password-file FILE, or at the prompt"
+				   : holds_nothing(reply)
+					   ? "take the files again from what the CA sent, as PEM, PKCS#7 or PKCS#12"
+					   : NULL;
 		return finish(set, 1, text, next);
 	}
 	struct certificate *c = set->spec.certificate;
@@ -236,7 +278,8 @@ static void on_set_identified(struct identify_reply *reply, const struct fault *
 		c = set->spec.certificate = pending_owner(set->site, &leaf->spki);
 	if (!c && !(c = set->spec.certificate = intake_route(set->site, &leaf->names, &problem)))
 		return finish(set, 1, problem.text, NULL);
-	bool live_already = c->live.number && digest_equal(&leaf->sha256, &c->live.sha256);
+	bool live_already = c->live.number && !c->swapping && /* or it may still go back */
+			    digest_equal(&leaf->sha256, &c->live.sha256);
 	if (!set->spec.standby && live_already && !has_other_key(reply, &leaf->spki)) {
 		AUTO_FREE char *text = xasprintf("%s: serial %s is live already", c->settings->name, c->live.serial);
 		return finish(set, 0, text, NULL);

@@ -34,6 +34,9 @@ struct intake_spec {
 /* exit: 0 done and good, 1 refused or not proved. Calls back exactly once, never from inside. */
 typedef void (*intake_done_cb)(int exit, const char *text, const char *next, void *data);
 void intake_submit(struct site *site, struct intake_spec *spec, intake_done_cb cb, void *data);
+/* A leaf and its key are there, a CA certificate is not: how long the folder must bring nothing new before that is a
+ * refusal. Copying a few files takes milliseconds, on a busy machine a second. */
+#define INTAKE_PATIENCE_MS (10 * 1000)
 /* Trouble of the machine is waited out: how long until the next try, after `before` ms (0: the first), in ms. */
 int64_t intake_delay(int64_t before);
 #endif

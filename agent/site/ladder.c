@@ -153,13 +153,15 @@ static void on_swapped(struct certificate *c, enum txn_state state, const char *
 static void stage_standby(struct certificate *c, struct incident *i, unsigned int number)
 {
 	struct fault fault = {0};
-	if (transaction_stage(c, number, on_swapped, NULL, &fault) < 0) {
+	if (transaction_stage(c, number, false, on_swapped, NULL, &fault) < 0) {
 		i->tried_standby = number;
 		incident_tell(c->site, i, "the standby pair can't be swapped in: %s", fault.text);
 		return no_source(c, i, fault.text);
 	}
 	i->stage = INCIDENT_SWAPPING;
+	i->saved_later = true; /* while the swap's preflight looks */
 	incident_tell(c->site, i, "the standby pair (generation %u) is proved and goes live", number);
+	i->saved_later = false;
 }
 
 /* The machine was in trouble: nothing is known of the pair, and the incident can't do without it. */
@@ -178,6 +180,7 @@ static void on_standby_proved(const struct check_reply *reply, unsigned int numb
 	struct certificate *c = data;
 	struct incident *i = incident_at(c, INCIDENT_PROVING);
 	(void)number;
+	staging_work_ended(c->site);
 	if (!i)
 		return;
 	i->stage = INCIDENT_SOUGHT;
@@ -289,6 +292,7 @@ static void seek(struct certificate *c, struct incident *i)
 	if (ladder_needs_person(c, i) && !goes_by_itself(c, i))
 		return ask_person(c, i);
 	i->stage = INCIDENT_PROVING;
+	staging_work_begins(c->site);
 	prove_generation(c, c->standby.number, &i->let_pass, on_standby_proved, c);
 }
 

@@ -14,10 +14,13 @@
 #include "base/memory.h"
 #include "site/alert.h"
 #include "site/audit.h"
+#include "site/mend.h"
 #include "site/pair.h"
 
 #define RESCAN_MS     (10 * 60 * 1000) /* in case an event was lost */
 #define DRIFTS        3                /* restored so often within the time below, it is left */
+#define MEND_MS       (10 * 1000)      /* a link that leads nowhere is put back all the same, but no sooner */
+#define AGAIN_MS      1000             /* the machine was in trouble */
 #define DRIFT_SECONDS 3600
 #define CHANGED_MAX   (1024 * 1024) /* bytes of a file that is taken as a candidate */
 
@@ -35,6 +38,7 @@ struct house {
 	int64_t since;
 	bool given_up;                      /* until a swap of ours changes what is right */
 	unsigned int overwritten;           /* the generation that is being restored */
+	unsigned int told;                  /* the generation whose change is in the audit log already */
 	struct digest offered[STORE_FILES]; /* what of it lies in the drop box */
 };
 
@@ -46,6 +50,7 @@ struct neighbours {
 };
 
 static void look_soon(void *data);
+static void look_again(struct house *h);
 
 /* Who wrote it and when, as far as the file tells. */
 static char *writer_of(int folder, const char *path)
@@ -94,9 +99,19 @@ static void on_restored(enum pair_outcome outcome, const char *text, const char 
 	struct house *h = data;
 	struct certificate *c = h->certificate;
 	h->restoring = false;
-	if (outcome == PAIR_UNPROVED || outcome == PAIR_UNREAD)
-		return log_warning("neighbour", "%s: not restored yet: %s", c->settings->name, text); /* the rescan */
-	if (outcome == PAIR_REFUSED || outcome == PAIR_FAILED)
+	if (outcome == PAIR_UNPROVED || outcome == PAIR_UNREAD) {
+		log_warning("neighbour", "%s: not restored yet: %s", c->settings->name, text);
+		h->drifts -= h->drifts > 0;
+		return look_again(h);
+	}
+	bool gone = h->overwritten && (c->swapping || c->live.number != h->overwritten);
+	if (outcome == PAIR_REFUSED && (c->ready.number || gone)) {
+		offer_late(h); /* what was written is a good pair, and goes live instead */
+		return look_soon(h);
+	}
+	if (outcome == PAIR_HELD)
+		log_warning("neighbour", "%s: not restored yet: %s", c->settings->name, text);
+	else if (outcome == PAIR_REFUSED || outcome == PAIR_FAILED)
 		give_up(h, text);
 	else
 		audit_write(c->site->audit, "restored", c->settings->name, NULL, "%s", text);
@@ -108,8 +123,8 @@ static void on_restored(enum pair_outcome outcome, const char *text, const char 
 /* ---- content written through the link ---- */
 
 /* Puts what was written into the drop box of the certificate: it may be the pair that somebody meant to install, or
- * half of it. */
-static void offer(struct house *h, size_t i)
+ * half of it. False: the machine is in trouble, and it is still only where it was written. */
+static bool offer(struct house *h, size_t i)
 {
 	char *bytes, path[32];
 	const char *file = store_file_name[i];
@@ -119,14 +134,32 @@ static void offer(struct house *h, size_t i)
 	AUTO_FREE char *from = xasprintf("%s/%s", store_generation_path(h->overwritten, path), file);
 	AUTO_FREE char *name = xasprintf("written-through-live-%lld-%s", (long long)clock_wall_ms(), file);
 	AUTO_CLOSE int box = files_open_folder(c->site->folders.incoming, c->settings->name, 0700, &fault);
-	if (files_read(c->folder, from, CHANGED_MAX, &bytes, &len, &fault) < 0)
-		return log_warning("neighbour", "%s: %s", c->settings->name, fault.text);
-	struct digest digest = hash_bytes(bytes, len);
-	bool fresh = len && !digest_equal(&digest, &h->offered[i]);
-	h->offered[i] = digest;
-	if (fresh && box >= 0 && files_create(box, name, bytes, len, 0600, &fault) < 0)
+	int r = box < 0 ? box : files_read(c->folder, from, CHANGED_MAX, &bytes, &len, &fault);
+	if (r < 0) {
 		log_warning("neighbour", "%s: %s", c->settings->name, fault.text);
+		return !fault_may_pass(r);
+	}
+	struct digest digest = hash_bytes(bytes, len);
+	bool as_sealed = h->overwritten == c->live.number && digest_equal(&digest, &c->live.files[i]);
+	if (len && !as_sealed && !digest_equal(&digest, &h->offered[i])) {
+		r = files_create(box, name, bytes, len, 0600, &fault);
+		if (r < 0)
+			log_warning("neighbour", "%s: %s", c->settings->name, fault.text);
+	}
 	free_secret(bytes, len);
+	if (r < 0 && fault_may_pass(r))
+		return false;
+	h->offered[i] = digest;
+	return true;
+}
+
+static bool offer_all(struct house *h, unsigned int changed)
+{
+	bool done = true;
+	for (size_t i = 0; i < STORE_FILES; i++)
+		if (changed & 1u << i)
+			done &= offer(h, i);
+	return done;
 }
 
 /* acme.sh writes the key, then the certificate: the second may still have gone into the generation that was restored
@@ -138,46 +171,56 @@ static void offer_late(struct house *h)
 		return;
 	unsigned int changed = store_changed_files(h->certificate->folder, &meta);
 	meta_done(&meta);
-	for (size_t i = 0; i < STORE_FILES; i++)
-		if (changed & 1u << i)
-			offer(h, i);
+	(void)offer_all(h, changed);
 	h->overwritten = 0;
+}
+
+static void close_inputs(struct prove_input inputs[2])
+{
+	for (size_t i = 0; i < 2; i++)
+		auto_close_(&inputs[i].fd);
+}
+
+/* Opens the files that still have the content that was sealed. 0, or negative: one can't be opened (-ENOENT: none is
+ * left). */
+static int open_inputs(struct house *h, unsigned int changed, struct prove_input inputs[2])
+{
+	static const unsigned int sources[][2] = {{FILE_COMBINED, FILE_COMBINED}, {FILE_FULLCHAIN, FILE_KEY}};
+	for (size_t i = 0; i < 2; i++)
+		inputs[i] = (struct prove_input){.fd = -1, .role = CHECK_SUBMITTED};
+	for (size_t s = 0; s < ARRAY_SIZE(sources); s++) {
+		if (changed & (1u << sources[s][0] | 1u << sources[s][1]))
+			continue;
+		for (size_t i = 0; i < 2; i++) {
+			inputs[i].fd = store_open_file(h->certificate->folder, h->certificate->live.number,
+						       store_file_name[sources[s][i]], NULL);
+			if (inputs[i].fd < 0)
+				return inputs[i].fd;
+		}
+		return 0;
+	}
+	return -ENOENT;
 }
 
 /* A new generation with the content that was sealed, from the file that still has it, swapped in by the ordinary way.
  */
-static void restore_content(struct house *h, unsigned int changed)
+static void restore_content(struct house *h, const struct prove_input inputs[2])
 {
-	struct fault fault = {0};
 	struct certificate *c = h->certificate;
-	struct prove_input inputs[2];
-	size_t n = 0;
-	static const unsigned int sources[][2] = {{FILE_COMBINED, FILE_COMBINED}, {FILE_FULLCHAIN, FILE_KEY}};
-	for (size_t s = 0; s < ARRAY_SIZE(sources) && !n; s++) {
-		if (changed & (1u << sources[s][0] | 1u << sources[s][1]))
-			continue;
-		for (size_t i = 0; i < 2; i++)
-			inputs[n++] =
-				(struct prove_input){.fd = store_open_file(c->folder, c->live.number,
-									   store_file_name[sources[s][i]], &fault),
-						     .role = CHECK_SUBMITTED};
-	}
-	if (!n || inputs[0].fd < 0 || inputs[1].fd < 0)
-		return give_up(h, "the live generation was overwritten, and nothing is left to restore it from; hand "
-				  "the pair over again");
 	const struct pair_spec spec = {.certificate = c,
 				       .inputs = inputs,
-				       .ninputs = n,
+				       .ninputs = 2,
 				       .leaf = c->live.sha256,
 				       .origin = "restored",
+				       .at_once = true,
+				       .restores = c->live.number,
 				       .accepted = &c->live.accepted};
 	h->restoring = true;
 	pair_start(&spec, on_restored, h);
-	for (size_t i = 0; i < n; i++)
-		close(inputs[i].fd);
 }
 
-static void content_changed(struct house *h, unsigned int changed)
+/* Tells of it, once; the caller frees what is told. */
+static char *tell_change(struct house *h, unsigned int changed)
 {
 	char path[32];
 	struct certificate *c = h->certificate;
@@ -188,17 +231,34 @@ static void content_changed(struct house *h, unsigned int changed)
 	AUTO_FREE char *list = words_join(&names, ", ");
 	AUTO_FREE char *first = xasprintf("%s/%s", store_generation_path(c->live.number, path), names.v[0]);
 	AUTO_FREE char *writer = writer_of(c->folder, first);
-	AUTO_FREE char *what = xasprintf("somebody wrote through the link live: %s (%s)", list, writer);
-	audit_write(c->site->audit, "written-through", c->settings->name, NULL, "%s", what);
+	char *what = xasprintf("somebody wrote through the link live: %s (%s)", list, writer);
+	if (h->told != c->live.number) {
+		audit_write(c->site->audit, "written-through", c->settings->name, NULL, "%s", what);
+		memset(h->offered, 0, sizeof h->offered);
+	}
+	h->told = c->live.number;
 	words_done(&names);
-	h->overwritten = c->live.number;
-	memset(h->offered, 0, sizeof h->offered);
-	for (size_t i = 0; i < STORE_FILES; i++)
-		if (changed & 1u << i)
-			offer(h, i);
-	if (is_a_war(h))
-		return give_up(h, what);
-	restore_content(h, changed);
+	return what;
+}
+
+static void content_changed(struct house *h, unsigned int changed)
+{
+	if (changed == STORE_UNREADABLE)
+		return look_again(h);
+	struct prove_input inputs[2];
+	AUTO_FREE char *what = tell_change(h, changed);
+	h->overwritten = h->certificate->live.number;
+	int r = open_inputs(h, changed, inputs);
+	if (!offer_all(h, changed) || (r < 0 && fault_may_pass(r)))
+		look_again(h);
+	else if (r < 0)
+		give_up(h, "the live generation was overwritten, and nothing is left to restore it from; hand the pair "
+			   "over again");
+	else if (is_a_war(h))
+		give_up(h, what);
+	else
+		restore_content(h, inputs);
+	close_inputs(inputs);
 }
 
 /* ---- a link that was turned ---- */
@@ -218,8 +278,10 @@ static void link_turned(struct house *h)
 	AUTO_FREE char *writer = writer_of(c->folder, "live");
 	AUTO_FREE char *what = xasprintf("somebody turned the link live from generation %u to %u (%s)", h->right,
 					 c->live.number, writer);
-	bool known = store_read_meta(c->folder, h->right, &ours, NULL) == 0;
-	bool accept = !known || is_better(c, &c->live, &ours);
+	int r = store_read_meta(c->folder, h->right, &ours, NULL);
+	if (r < 0 && fault_may_pass(r))
+		return look_again(h);
+	bool accept = r < 0 || is_better(c, &c->live, &ours);
 	meta_done(&ours);
 	audit_write(c->site->audit, "link-turned", c->settings->name, NULL, "%s: %s", what,
 		    accept ? "it is better and stays" : "put back");
@@ -230,13 +292,29 @@ static void link_turned(struct house *h)
 	if (is_a_war(h))
 		return give_up(h, what);
 	h->restoring = true;
+	h->overwritten = 0;
 	pair_swap_generation(c, h->right, NULL, NULL, on_restored, h);
+}
+
+/* No web server can start with it: that is mended however often it comes back, if not at once; none is reloaded. */
+static void link_gone(struct house *h)
+{
+	struct certificate *c = h->certificate;
+	int r = mend_live(c, h->right);
+	if (r < 0)
+		return look_again(h);
+	if (r > 0)
+		look_soon(h);
+	if (!h->given_up && is_a_war(h))
+		give_up(h, "somebody removes the link live, or lets it lead nowhere, again and again");
 }
 
 /* live is no link of ours any more: set aside under another name, and ours put back, each in one step. Nothing is lost.
  */
 static void link_replaced(struct house *h)
 {
+	if (mend_leads_nowhere(h->certificate))
+		return link_gone(h);
 	char path[32];
 	struct fault fault = {0};
 	struct certificate *c = h->certificate;
@@ -253,6 +331,8 @@ static void link_replaced(struct house *h)
 		r = faccessat(c->folder, "live", F_OK, AT_SYMLINK_NOFOLLOW) == 0
 			    ? files_exchange(c->folder, "live", aside, &fault)
 			    : files_move(c->folder, aside, c->folder, "live", &fault);
+	if (r < 0 && fault_may_pass(r))
+		return look_again(h);
 	if (r < 0)
 		return give_up(h, fault.text);
 	certificate_refresh(c);
@@ -280,12 +360,20 @@ static void look(void *data)
 	struct certificate *c = h->certificate;
 	timer_close(h->timer);
 	h->timer = NULL;
-	if (h->restoring || h->given_up || c->swapping || c->ready.number || !h->right)
+	if (!h->right && c->passing) { /* it could not be read at the start */
+		certificate_refresh(c);
+		h->right = c->live.number;
+	}
+	if (!h->right && c->passing)
+		return look_again(h);
+	if (h->restoring || c->swapping || c->ready.number || !h->right || (h->given_up && !mend_leads_nowhere(c)))
 		return;
 	end_exchange(c);
 	int live = store_link_number(c->folder, "live", NULL);
-	if (live != (int)c->live.number)
+	if (live != (int)c->live.number || c->passing || mend_is_gone(c))
 		certificate_refresh(c);
+	if (c->passing)
+		return look_again(h);
 	if (live <= 0 || c->trouble)
 		return link_replaced(h);
 	if (c->live.number != h->right)
@@ -299,7 +387,14 @@ static void look_soon(void *data)
 {
 	struct house *h = data;
 	if (!h->timer)
-		h->timer = timer_start(h->neighbours->site->loop, 0, look, h);
+		h->timer = timer_start(h->neighbours->site->loop, h->given_up ? MEND_MS : 0, look, h);
+}
+
+/* The machine was in trouble: nothing is judged by what could not be read. */
+static void look_again(struct house *h)
+{
+	if (!h->timer)
+		h->timer = timer_start(h->neighbours->site->loop, AGAIN_MS, look, h);
 }
 
 static void rescan(void *data)
@@ -311,16 +406,12 @@ static void rescan(void *data)
 
 void neighbours_review(struct neighbours *n, const struct certificate *c)
 {
-	for (size_t i = 0; i < n->n; i++) {
-		struct house *h = &n->houses[i];
-		if (h->certificate != c)
-			continue;
-		if (h->right != c->live.number && c->live.number) {
-			h->right = c->live.number;
-			h->given_up = false;
-		}
-		look_soon(h);
+	struct house *h = &n->houses[c->index];
+	if (h->right != c->live.number && c->live.number) {
+		h->right = c->live.number;
+		h->given_up = false;
 	}
+	look_soon(h);
 }
 
 struct neighbours *neighbours_watch(struct site *site, struct fault *fault)

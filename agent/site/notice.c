@@ -153,10 +153,10 @@ static void find_hits(struct site *site, const struct selector *s, struct notice
 {
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
-		const struct meta *const pairs[] = {&c->live, &c->standby, &c->coming, &c->going};
 		transaction_look(c);
+		const struct meta *const pairs[] = {&c->live, &c->standby, c->coming, c->going};
 		for (size_t k = 0; k < ARRAY_SIZE(pairs); k++)
-			if (selects(s, c, pairs[k]))
+			if (pairs[k] && selects(s, c, pairs[k]))
 				add_hit(hits, c, pairs[k]);
 	}
 }
@@ -171,9 +171,9 @@ static void add_more(struct site *site, bool all, struct notice_hits *hits)
 		const struct digest spki = hits->v[h].meta->spki;
 		for (size_t i = 0; i < site->ncertificates; i++) {
 			struct certificate *c = site->certificates[i];
-			const struct meta *const pairs[] = {&c->live, &c->standby, &c->coming, &c->going};
+			const struct meta *const pairs[] = {&c->live, &c->standby, c->coming, c->going};
 			for (size_t k = 0; k < ARRAY_SIZE(pairs); k++)
-				if (pairs[k]->number && digest_equal(&pairs[k]->spki, &spki))
+				if (pairs[k] && pairs[k]->number && digest_equal(&pairs[k]->spki, &spki))
 					add_hit(hits, c, pairs[k]);
 		}
 	}
@@ -278,9 +278,10 @@ int notice_read(struct site *site, const json_t *object, bool file, struct notic
 	find_hits(site, &s, ret_hits);
 	if (!ret_hits->n && s.by_name && site_certificate(site, s.name))
 		return fault_set(fault, -ENOENT, "%s has no certificate yet: there is nothing to be revoked", s.name);
-	if (!ret_hits->n && s.by_name)
-		return fault_set(fault, -ENOENT,
-				 "there is no certificate named %.80s here (certswapctl status lists them)", s.name);
+	if (!ret_hits->n && s.by_name) {
+		AUTO_FREE char *text = site_no_certificate(site, s.name);
+		return fault_set(fault, -ENOENT, "%s (certswapctl status lists them)", text);
+	}
 	if (!ret_hits->n)
 		return fault_set(
 			fault, -ENOENT,

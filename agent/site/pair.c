@@ -1,10 +1,12 @@
 #include "site/pair.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/baseline.h"
 #include "site/pending.h"
 #include "site/standby.h"
 #include "site/consumer.h"
@@ -16,7 +18,12 @@
 struct pair {
 	struct certificate *certificate;
 	bool standby;
-	bool counted;        /* in the certificate's `proving` */
+	bool at_once;
+	bool patient;
+	unsigned int restores; /* the generation that somebody wrote over; 0: it restores none */
+	bool counted;          /* by staging_work_begins */
+	bool automatic;
+	unsigned int beside; /* the live generation that it was compared with */
 	unsigned int number; /* of a generation that was there before; 0: to be made */
 	char *why;
 	enum txn_state state; /* how the swap ended, while the consumers are waited for */
@@ -45,6 +52,15 @@ static bool refuse_key(struct pair *p, const struct check_reply *reply)
 	return true;
 }
 
+/* Is all that blocks that an issuer is not among the files? */
+static bool lacks_only_chain(const struct findings *findings)
+{
+	for (size_t i = 0; i < findings->n; i++)
+		if (findings->v[i].severity == FINDING_BLOCK && findings->v[i].code != FINDING_CHAIN_INCOMPLETE)
+			return false;
+	return findings_block(findings);
+}
+
 /* The findings that block, a line each, and what to do about the first. */
 static void refuse(struct pair *p, const struct findings *findings)
 {
@@ -57,9 +73,11 @@ static void refuse(struct pair *p, const struct findings *findings)
 		text_add(&t, "%s%s: %s", t.len ? "\n" : "", finding_name(findings->v[i].code), findings->v[i].text);
 		words_add(&codes, finding_name(findings->v[i].code));
 	}
-	audit_write(p->certificate->site->audit, "refused", p->certificate->settings->name,
-		    json_pack("{so}", "findings", record_from_words(&codes)), "%s", worst->text);
-	finish(p, PAIR_REFUSED, t.s, finding_what_to_do(worst->code));
+	bool waits = p->patient && lacks_only_chain(findings);
+	if (!waits)
+		audit_write(p->certificate->site->audit, "refused", p->certificate->settings->name,
+			    json_pack("{so}", "findings", record_from_words(&codes)), "%s", worst->text);
+	finish(p, waits ? PAIR_INCOMPLETE : PAIR_REFUSED, t.s, finding_what_to_do(worst->code));
 	words_done(&codes);
 	text_done(&t);
 }
@@ -155,13 +173,36 @@ static void keep_as_standby(struct pair *p, unsigned int number, const struct ch
 	standby_changed(c);
 }
 
+/* Meanwhile another pair was proved, or went live: it is no older than what was written over, and takes its place. */
+static bool is_restored_by_another(const struct pair *p)
+{
+	const struct certificate *c = p->certificate;
+	return p->restores && (c->ready.number || c->swapping || c->live.number != p->restores);
+}
+
+/* Came by itself, and is older than what is on its way in, or went live meanwhile. It waits for the end of that and is
+ * proved anew: then it is refused as older, or goes live where the newer one did not. */
+static bool is_overtaken(const struct pair *p, unsigned int number)
+{
+	struct meta own = {0};
+	struct certificate *c = p->certificate;
+	if (!p->automatic || store_read_meta(c->folder, number, &own, NULL) < 0)
+		return false;
+	transaction_look(c);
+	bool coming = (c->swapping || c->ready.number) && c->coming && c->coming->number &&
+		      c->coming->not_before > own.not_before;
+	bool came = c->live.number != p->beside && c->live.not_before > own.not_before;
+	meta_done(&own);
+	return coming || came;
+}
+
 static void on_proved(const struct check_reply *reply, unsigned int number, const struct fault *fault, void *data)
 {
 	struct pair *p = data;
 	struct certificate *c = p->certificate;
 	struct fault problem = {0};
 	if (p->counted)
-		staging_proof_ended(c);
+		staging_work_ended(c->site);
 	static const enum pair_outcome outcomes[] = {
 		[PROVE_PAIR] = PAIR_REFUSED, [PROVE_WORKER] = PAIR_UNREAD, [PROVE_MACHINE] = PAIR_UNPROVED};
 	if (!reply)
@@ -173,14 +214,28 @@ static void on_proved(const struct check_reply *reply, unsigned int number, cons
 		return refuse(p, &reply->findings);
 	if (p->number)
 		number = p->number;
-	audit_write(c->site->audit, "proved", c->settings->name,
-		    json_pack("{sI, ss}", "generation", (json_int_t)number, "serial", reply->serial),
-		    "serial %s from %s%s%s", reply->serial, reply->issuer, p->why ? "; let pass by a person: " : "",
-		    p->why ? p->why : "");
+	audit_write_soon(c->site->audit, "proved", c->settings->name,
+			 json_pack("{sI, ss}", "generation", (json_int_t)number, "serial", reply->serial),
+			 "serial %s from %s%s%s", reply->serial, reply->issuer,
+			 p->why ? "; let pass by a person: " : "", p->why ? p->why : "");
 	if (p->standby)
 		return keep_as_standby(p, number, reply);
-	if (transaction_stage(c, number, on_swapped, p, &problem) < 0)
+	if (is_restored_by_another(p)) {
+		(void)store_remove(c->folder, number, NULL); /* the next prune takes what can't be removed now */
+		return finish(p, PAIR_REFUSED, "another pair takes its place", NULL);
+	}
+	int r = is_overtaken(p, number)
+			? fault_set(&problem, -EAGAIN, "a newer pair is on its way in, or has just gone live")
+			: transaction_stage(c, number, p->at_once, on_swapped, p, &problem);
+	if (r < 0)
+		audit_sync(c->site->audit);
+	if (r == -EAGAIN) {
+		if (!p->number)
+			(void)store_remove(c->folder, number, NULL);
+		finish(p, PAIR_UNPROVED, problem.text, PAIR_AGAIN);
+	} else if (r < 0) {
 		finish(p, PAIR_REFUSED, problem.text, NULL);
+	}
 }
 
 static struct pair *pair_new(struct certificate *c, pair_cb cb, void *data)
@@ -205,7 +260,13 @@ void pair_start(const struct pair_spec *spec, pair_cb cb, void *data)
 	struct pair *p = pair_new(spec->certificate, cb, data);
 	p->standby = spec->standby;
 	p->counted = !spec->standby;
-	spec->certificate->proving += p->counted;
+	p->at_once = spec->at_once;
+	p->patient = spec->patient;
+	p->restores = spec->restores;
+	p->automatic = spec->automatic;
+	p->beside = spec->certificate->live.number;
+	if (p->counted)
+		staging_work_begins(spec->certificate->site);
 	p->why = xstrdup(spec->why);
 	AUTO_CLOSE int key = open_waiting_key(spec);
 	struct prove_input *inputs = xcalloc(spec->ninputs + 1, sizeof *inputs);
@@ -219,6 +280,9 @@ void pair_start(const struct pair_spec *spec, pair_cb cb, void *data)
 					 .older_blocks = spec->automatic,
 					 .accepted = spec->accepted};
 	prove_start(spec->certificate, &prove, on_proved, p);
+	if (!spec->standby)
+		baseline_ahead(spec->certificate);
+	transaction_tell_step(&p->certificate, 1, "proving the pair");
 	free(inputs);
 }
 
@@ -227,6 +291,9 @@ void pair_swap_generation(struct certificate *c, unsigned int number, const stru
 {
 	struct pair *p = pair_new(c, cb, data);
 	p->number = number;
+	p->at_once = true;
 	p->why = xstrdup(why);
 	prove_generation(c, number, accepted, on_proved, p);
+	baseline_ahead(c);
+	transaction_tell_step(&c, 1, "proving the pair");
 }

@@ -11,8 +11,9 @@ enum pair_outcome {
 	PAIR_REFUSED,   /* the proof found something, or the pair may not go live; nothing was touched */
 	PAIR_FAILED,    /* went back to what worked, or is stuck */
 	PAIR_HELD, /* proved, but the host does not let it be swapped in: tried again by itself until it is mended */
-	PAIR_UNPROVED, /* the machine was in trouble: nothing is known of the pair, hand it over again later */
-	PAIR_UNREAD    /* a worker died or fell silent over it: a few more times, then it is refused */
+	PAIR_UNPROVED,  /* the machine was in trouble: nothing is known of the pair, hand it over again later */
+	PAIR_UNREAD,    /* a worker died or fell silent over it: a few more times, then it is refused */
+	PAIR_INCOMPLETE /* only a CA certificate of its chain is missing, which may still come (`patient`) */
 };
 struct pair_spec {
 	struct certificate *certificate;
@@ -21,7 +22,11 @@ struct pair_spec {
 	struct digest leaf; /* SHA-256 of the leaf's DER */
 	struct digest spki; /* of its key, which may wait for it here (pending.h); zero: the key is among the inputs */
 	bool standby;       /* keep it, do not swap */
+	bool at_once;       /* swap it without waiting for others */
 	bool automatic;     /* came by itself: must not be older than what is live */
+	bool patient;       /* its files may still be on their way: no refusal where only its chain is incomplete */
+	unsigned int restores; /* the live generation whose content it is, which somebody wrote over; 0: another.
+				* Refused where another pair is ready or live by then */
 	const char *origin;
 	const struct words *accepted; /* or NULL */
 	const char *why;              /* of what is accepted; or NULL */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -17,6 +18,7 @@
 
 #include "base/files.h"
 #include "base/memory.h"
+#include "site/site.h"
 
 #define DIAG_BYTES 32768 /* of one answer of the kernel: it sends no more at once */
 
@@ -37,6 +39,36 @@ int parent_open(const struct server_settings *server)
 		return -ESRCH;
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return fd < 0 ? -errno : fd; /* close-on-exec by itself */
+}
+
+static void on_met(enum server_answer answer, const char *output, void *data)
+{
+	struct server *server = data;
+	int fd = answer == SERVER_DONE ? parent_open(server_settings(server)) : -1;
+	if (fd >= 0)
+		server_keep_parent(server, parent_pid(server_settings(server)), fd);
+}
+
+void parents_meet(struct site *site)
+{
+	for (size_t i = 0; i < site->nservers; i++)
+		server_ask(site->servers[i], SERVER_ALIVE, NULL, NULL, on_met, site->servers[i]);
+}
+
+uint64_t parent_ticks(const struct server_settings *server)
+{
+	char path[32], line[1024];
+	uint64_t user = 0, system = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)parent_pid(server));
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+	line[n > 0 ? n : 0] = '\0';
+	const char *rest = strrchr(line, ')'); /* the name before it may hold anything */
+	/* utime and stime are the 14th and 15th field of proc(5), the state is the 3rd */
+	if (!rest ||
+	    sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &user, &system) != 2)
+		return 0;
+	return user + system;
 }
 
 /* Inodes of the sockets that a process has open. */
@@ -228,7 +260,16 @@ static void add_endpoint(struct words *ret, const char *host, bool bracket, uint
 		words_add(ret, endpoint);
 }
 
-void listeners_endpoints(const struct listeners *l, struct words *ret)
+static void add_more(struct words *ret, const struct words *more, bool six, uint16_t port)
+{
+	for (size_t i = 0; more && i < more->n; i++) {
+		bool of_six = strchr(more->v[i], ':') != NULL;
+		if (six || !of_six)
+			add_endpoint(ret, more->v[i], of_six, port);
+	}
+}
+
+void listeners_endpoints(const struct listeners *l, const struct words *more, struct words *ret)
 {
 	static const uint8_t any[16];
 	for (size_t i = 0; i < l->n; i++) {
@@ -240,6 +281,7 @@ void listeners_endpoints(const struct listeners *l, struct words *ret)
 				     v->port); /* a socket on [::] takes IPv4 too, unless it is told not to */
 			if (six)
 				add_endpoint(ret, "::1", true, v->port);
+			add_more(ret, more, six, v->port);
 		} else if (inet_ntop(v->family, v->address, host, sizeof host)) {
 			add_endpoint(ret, host, six, v->port);
 		}

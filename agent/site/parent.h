@@ -10,8 +10,14 @@
 #include "base/text.h"
 #include "settings/settings.h"
 
+struct site;
+
 pid_t parent_pid(const struct server_settings *server); /* 0: no pid file, or nothing sensible in it */
 int parent_open(const struct server_settings *server);  /* a pidfd, readable when the process ends; negative errno */
+
+/* Asks the hook alive of each server once, so that the first swap need not. */
+void parents_meet(struct site *site);
+uint64_t parent_ticks(const struct server_settings *server); /* processor time that it has used; 0: not known */
 
 /* TCP sockets on which the parent listens. */
 struct listener {
@@ -25,9 +31,9 @@ struct listeners {
 };
 /* What can't be read is left out: then nothing is attributed, and a place counts for every server. */
 void parent_listeners(const struct server_settings *server, struct listeners *ret);
-/* Where a handshake on this host reaches these listeners; "every address" becomes the loopback addresses. Adds to ret,
- * none twice. */
-void listeners_endpoints(const struct listeners *l, struct words *ret);
+/* Where a handshake on this host reaches these listeners; "every address" becomes the loopback addresses and `more`
+ * (base/address.h). Adds to ret, none twice. */
+void listeners_endpoints(const struct listeners *l, const struct words *more, struct words *ret);
 bool listeners_have(const struct listeners *l,
 		    const char *endpoint); /* "127.0.0.1:443", "[::1]:443"; host names: false */
 #endif

@@ -46,7 +46,7 @@ static size_t count_others(const struct certificate *c, const char **ret_endpoin
 	size_t n = 0;
 	for (size_t i = 0; i < c->nserved; i++) {
 		const struct served *s = &c->served[i];
-		if (!*s->server_name || digest_is_zero(&s->sha256) || digest_equal(&s->sha256, &c->live.sha256))
+		if (!s->owed || digest_is_zero(&s->sha256) || digest_equal(&s->sha256, &c->live.sha256))
 			continue;
 		*ret_endpoint = s->endpoint;
 		n++;
@@ -159,13 +159,11 @@ static void on_beat(void *data)
 
 void patrol_review(struct patrol *p, const struct certificate *c)
 {
-	for (size_t i = 0; p && i < p->n; i++) {
-		struct beat *b = &p->beats[i];
-		if (b->certificate != c || b->due)
-			continue;
-		b->soon_ms = 0;
-		plan_next(b);
-	}
+	struct beat *b = p ? &p->beats[c->index] : NULL;
+	if (!b || b->due)
+		return;
+	b->soon_ms = 0;
+	plan_next(b);
 }
 
 struct patrol *patrol_start(struct site *site)

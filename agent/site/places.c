@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/memory.h"
 
 #define PLACES_PER_JOB 200
+#define JOBS_AT_ONCE   4 /* each has up to 96 connections open: a server has room for some hundred */
 #define HANDSHAKE_MS   2000
 #define BASELINE_MS    5000
 #define SETTLE_MS                                                                                                      \
@@ -25,13 +27,15 @@ struct places_round {
 		struct job *job;
 		size_t first, n;
 	} * jobs;
-	size_t njobs, left;
-	size_t nplaces;          /* the journal may be gone when the round closes */
-	struct probe_seen *seen; /* one for each place; moved out of the replies */
-	bool *asked, *now;       /* ever; in the jobs under way */
-	bool with_header;        /* the second look of a baseline: places that may want a PROXY header */
-	struct fault fault;      /* of a worker */
-	struct timer *timer;     /* calls back when there was nothing to ask */
+	size_t njobs, left, next; /* left: have not ended; next: the first that has not begun */
+	int64_t deadline_ms;      /* of each job */
+	bool ahead;               /* the first job goes alone, until the server has turned */
+	size_t nplaces;           /* the journal may be gone when the round closes */
+	struct probe_seen *seen;  /* one for each place; moved out of the replies */
+	bool *asked, *now;        /* ever; in the jobs under way */
+	bool with_header;         /* the second look of a baseline: places that may want a PROXY header */
+	struct fault fault;       /* of a worker */
+	struct timer *timer;      /* calls back when there was nothing to ask */
 };
 
 /* Of a certificate that a stranger changed, or that is not where this goal wants it, a place need only give a
@@ -78,6 +82,7 @@ static bool to_ask(const struct places_round *round, const struct journal_place 
 void places_verdict_done(struct places_verdict *v)
 {
 	free(v->text);
+	free(v->note);
 	free(v->parts);
 	*v = (struct places_verdict){0};
 }
@@ -91,6 +96,14 @@ static void describe(struct places_verdict *v, const struct journal_place *p, co
 	v->text = xasprintf("%s%s%s%s: %s%s%s", p->endpoint, *p->server_name ? " " : "", p->server_name,
 			    p->version < PROBE_VERSIONS ? versions[p->version] : "", probe_result_text(seen->result),
 			    seen->text && *seen->text ? ": " : "", seen->text ? seen->text : "");
+}
+
+static void note(struct places_verdict *v, const struct journal_place *p, const struct probe_seen *seen)
+{
+	if (v->note)
+		return;
+	v->note = xasprintf("%s%s%s: %s", p->endpoint, *p->server_name ? " " : "", p->server_name, seen->text);
+	v->note_about = p->belongs;
 }
 
 /* A place that gave no handshake at the baseline owes none now (it may be no TLS port at all); but it must not show the
@@ -153,15 +166,56 @@ static void judge(struct places_round *round, struct places_verdict *v, const st
 		v->first_new_us = seen->first_expected_us;
 	if (wire != TXN_WIRE_WANTED)
 		describe(v, p, seen);
+	else if (is_new && *seen->text)
+		note(v, p, seen);
 }
 
-static void keep_baseline(struct journal *j, struct journal_place *p, const struct probe_seen *seen)
+/* The certificates by their old pairs. */
+struct old_pair {
+	const struct digest *sha256;
+	int index;
+};
+
+static int compare_old(const void *a, const void *b)
 {
-	p->before = seen->sha256;
-	p->turns = -1;
+	const struct old_pair *x = a, *y = b;
+	int order = memcmp(x->sha256, y->sha256, sizeof *x->sha256);
+	return order ? order : x->index - y->index;
+}
+
+static struct old_pair *sort_old(const struct journal *j)
+{
+	struct old_pair *v = xcalloc(j->txn.ncertificates, sizeof *v);
 	for (size_t i = 0; i < j->txn.ncertificates; i++)
-		if (!digest_is_zero(&p->before) && digest_equal(&p->before, &j->certificates[i].old_sha256))
-			p->turns = (int)i;
+		v[i] = (struct old_pair){&j->certificates[i].old_sha256, (int)i};
+	qsort(v, j->txn.ncertificates, sizeof *v, compare_old);
+	return v;
+}
+
+/* Which certificate's old pair is it? -1: none's. Of several that share it, the last. */
+static int find_old(const struct old_pair *v, size_t n, const struct digest *sha256)
+{
+	size_t low = 0, high = n; /* the first that is greater */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (memcmp(v[middle].sha256, sha256, sizeof *sha256) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && !digest_is_zero(sha256) && digest_equal(v[low - 1].sha256, sha256) ? v[low - 1].index : -1;
+}
+
+static void keep_baseline(struct places_round *round)
+{
+	struct journal *j = round->journal;
+	AUTO_FREE struct old_pair *old = sort_old(j);
+	for (size_t i = 0; i < j->nplaces; i++) {
+		if (!round->asked[i])
+			continue;
+		j->places[i].before = round->seen[i].sha256;
+		j->places[i].turns = find_old(old, j->txn.ncertificates, &j->places[i].before);
+	}
 }
 
 /* Both versions of TLS are one line where they show the same, or one of them shows nothing. */
@@ -182,28 +236,64 @@ static bool add_served(struct served *served, size_t n, const struct journal_pla
 	return true;
 }
 
-/* What the certificate's own endpoints showed, for `status`. */
-static void keep_served(struct places_round *round, size_t index)
-{
-	struct journal *j = round->journal;
-	struct served *served = xcalloc(j->nplaces, sizeof *served);
-	size_t n = 0;
-	for (size_t i = 0; i < j->nplaces; i++) {
-		if (j->places[i].belongs != (int)index || !round->asked[i])
-			continue;
-		n += add_served(served, n, &j->places[i], &round->seen[i].sha256);
-	}
-	certificate_set_served(round->certificates[index], served, n);
-}
-
-static bool shows_at_all(const struct places_round *round, const char *endpoint)
+/* A site on one address of the host alone, whose port listens on every one, shows its pair at no loopback address. */
+static void note_elsewhere(struct places_round *round)
 {
 	const struct journal *j = round->journal;
+	for (size_t i = 0; i < j->txn.ncertificates; i++)
+		round->certificates[i]->elsewhere = round->certificates[i]->live.number > 0;
+	for (size_t i = 0; i < j->nplaces; i++) {
+		struct certificate *c = round->certificates[j->places[i].belongs];
+		if (address_is_loopback(j->places[i].endpoint) && digest_equal(&round->seen[i].sha256, &c->live.sha256))
+			c->elsewhere = false;
+	}
+}
+
+/* What each certificate's own endpoints showed, for `status`. */
+static void keep_served(struct places_round *round)
+{
+	struct journal *j = round->journal;
+	size_t n = j->txn.ncertificates;
+	AUTO_FREE size_t *room = xcalloc(n, sizeof *room), *used = xcalloc(n, sizeof *used);
+	AUTO_FREE struct served **served = xcalloc(n, sizeof(*served));
 	for (size_t i = 0; i < j->nplaces; i++)
-		if (round->asked[i] && round->seen[i].result == PROBE_SHOWN &&
-		    strcmp(j->places[i].endpoint, endpoint) == 0)
-			return true;
-	return false;
+		room[j->places[i].belongs] += round->asked[i];
+	for (size_t i = 0; i < n; i++)
+		served[i] = xcalloc(room[i], sizeof(**served));
+	for (size_t i = 0; i < j->nplaces; i++) {
+		size_t of = (size_t)j->places[i].belongs;
+		if (round->asked[i])
+			used[of] += add_served(served[of], used[of], &j->places[i], &round->seen[i].sha256);
+	}
+	for (size_t i = 0; i < n; i++)
+		certificate_set_served(round->certificates[i], served[i], used[i]);
+}
+
+static int compare_endpoints(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Endpoints that gave a handshake, sorted. */
+struct speaking {
+	const char **v;
+	size_t n;
+};
+
+static struct speaking find_speaking(const struct places_round *round)
+{
+	const struct journal *j = round->journal;
+	struct speaking speaking = {.v = xcalloc(j->nplaces, sizeof(*speaking.v))};
+	for (size_t i = 0; i < j->nplaces; i++)
+		if (round->asked[i] && round->seen[i].result == PROBE_SHOWN)
+			speaking.v[speaking.n++] = j->places[i].endpoint;
+	qsort(speaking.v, speaking.n, sizeof(*speaking.v), compare_endpoints);
+	return speaking;
+}
+
+static bool speaks(const struct speaking *speaking, const char *endpoint)
+{
+	return bsearch(&endpoint, speaking->v, speaking->n, sizeof(*speaking->v), compare_endpoints);
 }
 
 /* After the first look of a baseline: an endpoint that takes connections and gives no handshake at all may want a PROXY
@@ -211,16 +301,18 @@ static bool shows_at_all(const struct places_round *round, const char *endpoint)
 static size_t choose_for_header(struct places_round *round)
 {
 	struct journal *j = round->journal;
+	struct speaking speaking = find_speaking(round);
 	size_t n = 0;
 	for (size_t i = 0; i < j->nplaces; i++) {
 		struct journal_place *p = &j->places[i];
 		enum probe_result result = round->seen[i].result;
 		round->now[i] = round->asked[i] && !p->proxy_protocol && p->starttls == PROBE_TLS &&
 				(result == PROBE_TLS_FAILED || result == PROBE_NO_ANSWER) &&
-				!shows_at_all(round, p->endpoint);
+				!speaks(&speaking, p->endpoint);
 		p->proxy_protocol |= round->now[i];
 		n += round->now[i];
 	}
+	free(speaking.v);
 	return n;
 }
 
@@ -228,9 +320,11 @@ static size_t choose_for_header(struct places_round *round)
 static void take_back_headers(struct places_round *round)
 {
 	struct journal *j = round->journal;
+	struct speaking speaking = find_speaking(round);
 	for (size_t i = 0; i < j->nplaces; i++)
-		if (round->now[i] && !shows_at_all(round, j->places[i].endpoint))
+		if (round->now[i] && !speaks(&speaking, j->places[i].endpoint))
 			j->places[i].proxy_protocol = false;
+	free(speaking.v);
 }
 
 static void start_jobs(struct places_round *round, int64_t deadline_ms);
@@ -248,22 +342,20 @@ static void finish(void *data)
 	struct places_verdict v = {.parts = xcalloc(j->txn.nservers, sizeof *v.parts)};
 	for (size_t i = 0; i < j->txn.nservers; i++)
 		v.parts[i].wire = TXN_WIRE_WANTED;
-	for (size_t i = 0; i < j->nplaces; i++) {
-		if (!round->asked[i])
-			continue;
-		if (round->goal == PLACES_BASELINE)
-			keep_baseline(j, &j->places[i], &round->seen[i]);
-		else
-			judge(round, &v, &j->places[i], &round->seen[i]);
+	if (round->goal == PLACES_BASELINE) {
+		keep_baseline(round);
+		note_elsewhere(round);
 	}
+	for (size_t i = 0; round->goal != PLACES_BASELINE && i < j->nplaces; i++)
+		if (round->asked[i])
+			judge(round, &v, &j->places[i], &round->seen[i]);
 	if (round->fault.code) { /* a worker failed: nothing was proved */
 		for (size_t i = 0; i < j->txn.nservers; i++)
 			v.parts[i].wire = TXN_WIRE_OTHER;
 		free(v.text);
 		v.text = xasprintf("the look at the wire failed: %s", round->fault.text);
 	}
-	for (size_t i = 0; i < j->txn.ncertificates; i++)
-		keep_served(round, i);
+	keep_served(round);
 	round->cb(&v, round->data);
 	places_verdict_done(&v);
 	places_close(round);
@@ -275,6 +367,16 @@ static void forget_seen(struct probe_seen *seen)
 	free(seen->text);
 	*seen = (struct probe_seen){0};
 }
+
+static bool has_turned(const struct places_round *round, const struct places_job *part)
+{
+	for (size_t i = part->first; i < part->first + part->n; i++)
+		if (round->now[i] && round->journal->places[i].turns >= 0 && round->seen[i].result != PROBE_SHOWN)
+			return false;
+	return true;
+}
+
+static void start_more(struct places_round *round);
 
 static void on_reply(struct message *message, const struct fault *fault, void *data)
 {
@@ -301,7 +403,12 @@ static void on_reply(struct message *message, const struct fault *fault, void *d
 	}
 	probe_reply_done(&reply);
 	if (--round->left == 0)
-		finish(round);
+		return finish(round);
+	if (round->ahead && !has_turned(round, part))
+		round->deadline_ms =
+			HANDSHAKE_MS; /* the others will hardly show anything else, and are looked at once */
+	round->ahead = false;
+	start_more(round);
 }
 
 /* A server that holds an RSA and an ECDSA pair shows the one that the client's signature algorithms ask for: each
@@ -317,10 +424,10 @@ static enum probe_key key_of(const struct places_round *round, const struct jour
 	return (enum probe_key)j->certificates[p->belongs].old_key;
 }
 
-static void start_job(struct places_round *round, struct places_job *part, int64_t deadline_ms)
+static void start_job(struct places_round *round, struct places_job *part)
 {
 	struct probe_request request = {
-		.timeout_ms = HANDSHAKE_MS, .deadline_ms = (uint32_t)deadline_ms, .settle_ms = SETTLE_MS};
+		.timeout_ms = HANDSHAKE_MS, .deadline_ms = (uint32_t)round->deadline_ms, .settle_ms = SETTLE_MS};
 	request.v = xcalloc(part->n, sizeof *request.v);
 	for (size_t i = part->first; i < part->first + part->n; i++) {
 		struct journal_place *p = &round->journal->places[i];
@@ -337,14 +444,26 @@ static void start_job(struct places_round *round, struct places_job *part, int64
 	struct packer body = {0};
 	probe_request_pack(&body, &request);
 	part->job = job_start(round->site->jobs, "probe", MESSAGE_PROBE, &body, NULL, 0, NULL,
-			      deadline_ms + WORKER_GRACE_MS, on_reply, part);
+			      round->deadline_ms + WORKER_GRACE_MS, on_reply, part);
 	packer_done(&body);
 	free(request.v); /* its strings are the journal's */
 }
 
+static void start_more(struct places_round *round)
+{
+	size_t most = round->ahead ? 1 : JOBS_AT_ONCE;
+	while (round->next < round->njobs && round->left - (round->njobs - round->next) < most)
+		start_job(round, &round->jobs[round->next++]);
+}
+
+/* A server turns for all of its certificates at once: while it loads thousands of them, a few places are watched for
+ * it, and the others are looked at when it has turned. */
 static void start_jobs(struct places_round *round, int64_t deadline_ms)
 {
 	size_t nplaces = round->journal->nplaces;
+	round->deadline_ms = deadline_ms;
+	round->ahead = round->goal != PLACES_BASELINE;
+	round->next = 0;
 	free(round->jobs);
 	round->njobs = round->left = (nplaces + PLACES_PER_JOB - 1) / PLACES_PER_JOB;
 	round->jobs = xcalloc(round->njobs, sizeof *round->jobs);
@@ -352,8 +471,8 @@ static void start_jobs(struct places_round *round, int64_t deadline_ms)
 		size_t first = i * PLACES_PER_JOB, left = nplaces - first;
 		round->jobs[i] = (struct places_job){
 			.round = round, .first = first, .n = left < PLACES_PER_JOB ? left : PLACES_PER_JOB};
-		start_job(round, &round->jobs[i], deadline_ms);
 	}
+	start_more(round);
 }
 
 struct places_round *places_look(struct site *site, struct journal *j, struct certificate *const *certificates,

@@ -26,7 +26,9 @@ struct places_part {
 struct places_verdict {
 	struct places_part *parts; /* one for each server; a place of no known server counts for all */
 	char *text;                /* the first place that is not as wanted, for a person; NULL: all are */
-	int64_t first_new_us;      /* CLOCK_MONOTONIC of the first handshake with a new pair; 0: none */
+	char *note;           /* of places that are as wanted: what a person should know all the same; NULL: nothing */
+	size_t note_about;    /* which certificate of the journal that is about */
+	int64_t first_new_us; /* CLOCK_MONOTONIC of the first handshake with a new pair; 0: none */
 };
 void places_verdict_done(struct places_verdict *v);
 

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/memory.h"
 #include "site/parent.h"
 #include "site/places.h"
@@ -44,24 +45,55 @@ static bool is_address(const char *name)
 	return strchr(name, ':') || name[strspn(name, "0123456789.")] == '\0';
 }
 
-static void list_listeners(const struct site *site, const char *server, struct words *ret)
+static void list_listeners(const struct site *site, const char *server, const struct words *more, struct words *ret)
 {
 	struct listeners l = {0};
 	const struct server_settings *s = settings_server(site->settings, server);
 	if (s)
 		parent_listeners(s, &l);
-	listeners_endpoints(&l, ret);
+	listeners_endpoints(&l, more, ret);
 	free(l.v);
+}
+
+/* Where each server listens now, looked for once for all certificates of a list. */
+struct listening {
+	const struct words *more; /* addresses beside loopback */
+	struct words servers;
+	struct words *endpoints; /* of each */
+};
+
+static const struct words *listening_of(struct listening *l, const struct site *site, const char *server)
+{
+	for (size_t i = 0; i < l->servers.n; i++)
+		if (strcmp(l->servers.v[i], server) == 0)
+			return &l->endpoints[i];
+	l->endpoints = xrealloc(l->endpoints, (l->servers.n + 1) * sizeof *l->endpoints);
+	struct words *endpoints = &l->endpoints[l->servers.n];
+	*endpoints = (struct words){0};
+	words_add(&l->servers, server);
+	list_listeners(site, server, l->more, endpoints);
+	return endpoints;
+}
+
+static void listening_done(struct listening *l)
+{
+	for (size_t i = 0; i < l->servers.n; i++)
+		words_done(&l->endpoints[i]);
+	free(l->endpoints);
+	words_done(&l->servers);
 }
 
 /* The configured ones, else whatever its servers listen on now: the baseline shows which of these serve this
  * certificate. */
-static void list_endpoints(const struct certificate *c, struct words *ret)
+static void list_endpoints(const struct certificate *c, struct listening *l, struct words *ret)
 {
 	if (c->settings->probe.n)
 		return words_copy(ret, &c->settings->probe);
-	for (size_t i = 0; i < c->settings->servers.n; i++)
-		list_listeners(c->site, c->settings->servers.v[i], ret);
+	for (size_t i = 0; i < c->settings->servers.n; i++) {
+		const struct words *endpoints = listening_of(l, c->site, c->settings->servers.v[i]);
+		for (size_t k = 0; k < endpoints->n; k++)
+			words_add(ret, endpoints->v[k]);
+	}
 }
 
 static void forget_places(struct journal *j)
@@ -89,13 +121,19 @@ static void add_places(struct journal *j, size_t belongs, const struct certifica
 
 void places_list(struct journal *j, struct certificate *const *certificates)
 {
+	struct words addresses = {0};
+	address_list(&addresses);
+	struct listening near = {0}, far = {.more = &addresses};
 	forget_places(j);
 	for (size_t i = 0; i < j->txn.ncertificates; i++) {
 		struct words endpoints = {0};
-		list_endpoints(certificates[i], &endpoints);
+		list_endpoints(certificates[i], certificates[i]->elsewhere ? &far : &near, &endpoints);
 		add_places(j, i, certificates[i], &endpoints);
 		words_done(&endpoints);
 	}
+	listening_done(&near);
+	listening_done(&far);
+	words_done(&addresses);
 }
 
 void places_add_server(struct journal *j, struct certificate *const *certificates, size_t server)
@@ -103,14 +141,13 @@ void places_add_server(struct journal *j, struct certificate *const *certificate
 	for (size_t i = 0; i < j->nplaces; i++)
 		if (j->places[i].server == (int)server)
 			return;
-	for (size_t i = 0; i < j->txn.ncertificates; i++) {
-		struct words endpoints = {0};
-		size_t before = j->nplaces;
+	struct words endpoints = {0};
+	size_t before = j->nplaces;
+	list_listeners(certificates[0]->site, j->servers[server], NULL, &endpoints);
+	for (size_t i = 0; i < j->txn.ncertificates; i++)
 		if (!certificates[i]->settings->probe.n)
-			list_listeners(certificates[i]->site, j->servers[server], &endpoints);
-		add_places(j, i, certificates[i], &endpoints);
-		for (size_t k = before; k < j->nplaces; k++)
-			j->places[k].server = (int)server;
-		words_done(&endpoints);
-	}
+			add_places(j, i, certificates[i], &endpoints);
+	for (size_t k = before; k < j->nplaces; k++)
+		j->places[k].server = (int)server;
+	words_done(&endpoints);
 }

@@ -3,10 +3,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/acts_parts.h"
+#include "site/baseline.h"
 #include "site/parent.h"
-
-/* One variable of an environment holds no more (MAX_ARG_STRLEN of execve(2) is 128 KiB): about 1,500 certificates. */
-#define CANDIDATES_MAX 120000
 
 static void forget_candidate(struct act *act)
 {
@@ -45,7 +43,7 @@ static void attribute_places(struct act *act)
 static void conclude_preflight(struct act *act)
 {
 	struct journal *j = act->spec.journal;
-	if (!act->hooks_done || act->round)
+	if (!act->hooks_done || act->baseline)
 		return;
 	attribute_places(act);
 	for (size_t i = 0; i < j->txn.nservers; i++)
@@ -56,7 +54,7 @@ static void conclude_preflight(struct act *act)
 static void on_baseline(const struct places_verdict *verdict, void *data)
 {
 	struct act *act = data;
-	act->round = NULL;
+	act->baseline = NULL;
 	if (verdict->text) { /* only a worker that failed says something at a baseline */
 		journal_reason(act->spec.journal, "%s", verdict->text);
 		act->broken_before = true;
@@ -95,8 +93,9 @@ static void after_rehearsal(struct act *act)
 	act_ask(act, SERVER_CONFIGTEST, has_no_rehearsal, on_configtest, hooks_answered);
 }
 
-/* The hook refuses only where the live pair passes the same rehearsal. Where it can't tell, our own proof of the pair
- * stands, and the bare config test says whether a reload is safe at all. A kind without a rehearsal keeps its old
+/* The hook refuses only where the live pair passes the same rehearsal; where that fails too, a reload would be the end
+ * of the server, whatever its config test says. Where it can't tell, our own proof of the pair stands, and the bare
+ * config test says whether a reload is safe at all. A kind without a rehearsal keeps its old
  * configuration when a new one fails. */
 static void on_rehearsal(struct act *act, size_t server, enum server_answer answer, const char *output)
 {
@@ -105,6 +104,10 @@ static void on_rehearsal(struct act *act, size_t server, enum server_answer answ
 		journal_reason(act->spec.journal, "%s refused the new pair in a rehearsal: %s",
 			       act_server_name(act, server), said);
 		act->refused++;
+	} else if (answer == SERVER_BROKEN_BEFORE) {
+		journal_reason(act->spec.journal, "%s: its own configuration is broken, without us too: %s",
+			       act_server_name(act, server), said);
+		act->broken_before = true;
 	} else if (answer == SERVER_BROKEN || answer == SERVER_CANT_TELL) {
 		log_info("rehearsal-skipped", "%s: %s", act_server_name(act, server), said);
 		act_txn(act)->servers[server].wire = TXN_WIRE_OTHER;
@@ -128,7 +131,7 @@ static void rehearse(struct act *act)
 		text_add(&new, "%s%s/certificates/%s/%s", line, state, c->name,
 			 store_generation_path(c->new_number, folder));
 	}
-	if (new.len > CANDIDATES_MAX) {
+	if (new.len > SERVER_CANDIDATES_MAX) {
 		text_done(&old);
 		text_done(&new);
 	}
@@ -142,8 +145,7 @@ void act_preflight(struct act *act)
 	struct txn *txn = act_txn(act);
 	for (size_t i = 0; i < txn->nservers; i++)
 		txn->servers[i] = (struct txn_server){0};
-	places_list(act->spec.journal, act->spec.certificates);
-	act->round = places_look(act->spec.site, act->spec.journal, act->spec.certificates, PLACES_BASELINE, 0,
-				 on_baseline, act);
-	act_ask(act, SERVER_ALIVE, NULL, act_on_alive, rehearse);
+	act_recall_parents(act);
+	act->baseline = baseline_look(act->spec.site, act->spec.journal, act->spec.certificates, on_baseline, act);
+	act_ask(act, SERVER_ALIVE, act_runs_not, act_on_alive, rehearse);
 }

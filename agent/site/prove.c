@@ -11,9 +11,11 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "settings/systemroots.h"
 #include "settings/weakkeys.h"
 #include "site/candidate.h"
 #include "site/completion.h"
+#include "site/staple.h"
 
 #define PROVE_TIMEOUT_MS  30000
 #define INTERMEDIATES_MAX 64
@@ -24,6 +26,7 @@ _Static_assert((int)STORE_FILES == (int)CHECK_OUTPUTS, "a generation has the fil
 _Static_assert((int)PROFILE_PRIVATE == (int)CHECK_PROFILE_PRIVATE, "profiles have one order");
 
 struct prove {
+	struct prove *next, **link; /* among all of the site */
 	struct certificate *certificate;
 	struct prove_input *inputs; /* descriptors of our own */
 	size_t ninputs;
@@ -38,6 +41,8 @@ struct prove {
 	struct words accepted;
 	prove_cb cb;
 	void *data;
+	struct fault fault; /* it could not begin: told by the timer */
+	struct timer *timer;
 };
 
 /* The descriptors and roles of one request, in step. */
@@ -97,6 +102,10 @@ static void add_ours(struct load *load, struct certificate *c)
 	size_t n = weakkeys_open(weak);
 	for (size_t i = 0; i < n; i++)
 		load_add(load, weak[i], CHECK_WEAK_KEYS);
+	int local[LOCALROOTS_MAX];
+	n = systemroots_is(certificate_trust(c)) ? systemroots_open_local(local) : 0;
+	for (size_t i = 0; i < n; i++)
+		load_add(load, local[i], CHECK_LOCAL_ROOT);
 	add_intermediates(load, c->site->settings->intermediates);
 	AUTO_FREE char *fetched = completion_folder(c->site);
 	add_intermediates(load, fetched);
@@ -139,7 +148,8 @@ enum prove_blame prove_blame(const struct fault *fault)
 	switch (fault->code) {
 	case -EKEYREVOKED:
 	case -EMSGSIZE:
-	case -ESTALE: /* a generation that is not what was proved */
+	case -ENODATA: /* no OCSP response can be had for it */
+	case -ESTALE:  /* a generation that is not what was proved */
 		return PROVE_PAIR;
 	case -ETIMEDOUT:
 	case -EBADMSG:
@@ -156,8 +166,31 @@ static bool is_denied(const struct site *site, const struct check_reply *reply)
 	return denied_find(&site->denied, true, &reply->spki) || denied_find(&site->denied, false, &reply->sha256);
 }
 
+static struct prove *new_prove(struct certificate *c, prove_cb cb, void *data)
+{
+	struct prove *p = xcalloc(1, sizeof *p), **first = &c->site->proofs;
+	*p = (struct prove){.certificate = c, .cb = cb, .data = data, .link = first, .next = *first};
+	if (p->next)
+		p->next->link = &p->next;
+	*first = p;
+	return p;
+}
+
+/* What its callback does, proofs_close among it, does not concern it any more. */
+static void leave(struct prove *p)
+{
+	if (!p->link)
+		return;
+	*p->link = p->next;
+	if (p->next)
+		p->next->link = p->link;
+	p->link = NULL;
+}
+
 static void free_prove(struct prove *p)
 {
+	leave(p);
+	timer_close(p->timer);
 	for (size_t i = 0; i < p->ninputs; i++)
 		close(p->inputs[i].fd);
 	free(p->inputs);
@@ -182,11 +215,35 @@ static void finish(struct prove *p, const struct check_reply *reply, const struc
 	close_out(p);
 	if (!good && p->number)
 		(void)store_remove(p->certificate->folder, p->number, NULL); /* else the next start sweeps it */
+	leave(p);
 	p->cb(fault.code ? NULL : reply, good ? p->number : 0, &fault, p->data);
 	free_prove(p);
 }
 
+void proofs_close(struct site *site)
+{
+	while (site->proofs) {
+		close_out(site->proofs); /* the generation has no meta.json, and is swept */
+		free_prove(site->proofs);
+	}
+}
+
 static void ask(struct prove *p);
+
+static void on_staple(const struct fault *fault, void *data)
+{
+	struct prove *p = data;
+	finish(p, fault->code ? NULL : &p->reply, fault);
+}
+
+/* It is sound. Where nginx staples from a file, it needs a response of its own. */
+static void conclude(struct prove *p)
+{
+	struct certificate *c = p->certificate;
+	if (!c->settings->staple || !p->generation || findings_block(&p->reply.findings))
+		return finish(p, &p->reply, NULL);
+	staple_get(c, p->generation, &p->reply.chain, on_staple, p);
+}
 
 static void on_candidate(const char *revoked, void *data)
 {
@@ -196,7 +253,7 @@ static void on_candidate(const char *revoked, void *data)
 	if (revoked)
 		findings_add(&p->reply.findings, FINDING_REVOKED, accepted ? FINDING_WARN : FINDING_BLOCK, "%s%s.",
 			     revoked, accepted ? "; accepted" : "");
-	finish(p, &p->reply, NULL);
+	conclude(p);
 }
 
 /* Is it sound, but published as revoked? */
@@ -204,7 +261,7 @@ static void look_up(struct prove *p)
 {
 	struct certificate *c = p->certificate;
 	if (findings_block(&p->reply.findings) || !candidate_has_sources(c, &p->reply.chain))
-		return finish(p, &p->reply, NULL);
+		return conclude(p);
 	AUTO_CLOSE int chain = p->generation ? store_open_file(c->folder, p->generation, "fullchain.pem", NULL) : -1;
 	candidate_start(c, &p->reply.chain, chain, on_candidate, p);
 }
@@ -239,12 +296,6 @@ static void on_reply(struct message *message, const struct fault *fault, void *d
 	take_reply(p);
 }
 
-/* The bundles that distributions ship; a chain that ends in one of them is publicly trusted. */
-static bool is_system_trust(const char *path)
-{
-	return strcmp(path, "/etc/ssl/certs/ca-certificates.crt") == 0 || strncmp(path, "/etc/pki/", 9) == 0;
-}
-
 static void pack_request(struct packer *packer, struct prove *p, const struct load *load)
 {
 	struct certificate *c = p->certificate;
@@ -260,7 +311,7 @@ static void pack_request(struct packer *packer, struct prove *p, const struct lo
 					      .profile = (enum check_profile)c->settings->profile,
 					      .older_blocks = p->older_blocks,
 					      .write_out = p->number != 0,
-					      .system_trust = is_system_trust(certificate_trust(c)),
+					      .system_trust = systemroots_is(certificate_trust(c)),
 					      .accepted = p->accepted,
 					      .pins = c->settings->pins,
 					      .denied = digests,
@@ -269,27 +320,20 @@ static void pack_request(struct packer *packer, struct prove *p, const struct lo
 	free(digests);
 }
 
-struct failure {
-	prove_cb cb;
-	void *data;
-	struct fault fault;
-	struct timer *timer;
-};
-
 static void report_failure(void *data)
 {
-	struct failure *f = data;
-	timer_close(f->timer);
-	f->cb(NULL, 0, &f->fault, f->data);
-	free(f);
+	struct prove *p = data;
+	leave(p);
+	p->cb(NULL, 0, &p->fault, p->data);
+	free_prove(p);
 }
 
 /* Callers are never called back from inside their call. */
-static void fail_later(struct site *site, prove_cb cb, void *data, const struct fault *fault)
+static void fail_later(struct certificate *c, prove_cb cb, void *data, const struct fault *fault)
 {
-	struct failure *f = xcalloc(1, sizeof *f);
-	*f = (struct failure){.cb = cb, .data = data, .fault = *fault};
-	f->timer = timer_start(site->loop, 0, report_failure, f);
+	struct prove *p = new_prove(c, cb, data);
+	p->fault = *fault;
+	p->timer = timer_start(c->site->loop, 0, report_failure, p);
 }
 
 /* Asks a worker; the descriptors of the request are duplicated by it. */
@@ -329,19 +373,16 @@ static int keep_inputs(struct prove *p, const struct prove_spec *spec, struct fa
 void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb cb, void *data)
 {
 	struct fault fault = {0};
-	struct prove *p = xcalloc(1, sizeof *p);
-	*p = (struct prove){.certificate = c,
-			    .leaf = spec->leaf,
-			    .older_blocks = spec->older_blocks,
-			    .cb = cb,
-			    .data = data,
-			    .origin = xstrdup(spec->origin)};
+	struct prove *p = new_prove(c, cb, data);
+	p->leaf = spec->leaf;
+	p->older_blocks = spec->older_blocks;
+	p->origin = xstrdup(spec->origin);
 	if (spec->accepted)
 		words_copy(&p->accepted, spec->accepted);
 	if (keep_inputs(p, spec, &fault) < 0 ||
-	    (!spec->only_check && store_begin(c->folder, &p->number, p->out, &fault) < 0)) {
+	    (!spec->only_check && store_begin(c->folder, c->newest, &p->number, p->out, &fault) < 0)) {
 		free_prove(p);
-		return fail_later(c->site, cb, data, &fault);
+		return fail_later(c, cb, data, &fault);
 	}
 	p->generation = p->number ? p->number : spec->generation;
 	ask(p);
@@ -353,13 +394,17 @@ void prove_generation(struct certificate *c, unsigned int number, const struct w
 	struct prove_input inputs[2] = {
 		{.fd = store_open_file(c->folder, number, "fullchain.pem", &fault), .role = CHECK_SUBMITTED},
 		{.fd = store_open_file(c->folder, number, "privkey.pem", &fault), .role = CHECK_SUBMITTED}};
+	unsigned int changed;
 	struct meta meta = {0}; /* what a person let pass once stays let pass for this generation */
 	if (inputs[0].fd < 0 || inputs[1].fd < 0 || store_read_meta(c->folder, number, &meta, &fault) < 0) {
-		fail_later(c->site, cb, data, &fault);
-	} else if (store_changed_files(c->folder, &meta)) {
+		fail_later(c, cb, data, &fault);
+	} else if ((changed = store_changed_files(c->folder, &meta)) == STORE_UNREADABLE) {
+		fault_set(&fault, -EMFILE, "generation %u can't be looked at now", number);
+		fail_later(c, cb, data, &fault);
+	} else if (changed) {
 		fault_set(&fault, -ESTALE, "generation %u was changed after it was proved: it is not used any more",
 			  number);
-		fail_later(c->site, cb, data, &fault);
+		fail_later(c, cb, data, &fault);
 	} else {
 		for (size_t i = 0; accepted && i < accepted->n; i++)
 			words_add(&meta.accepted, accepted->v[i]);

@@ -33,6 +33,7 @@ enum prove_blame prove_blame(const struct fault *fault);
 /* Calls back exactly once, never from inside this call. What is sound is looked up at its CA before (site/candidate.h);
  * where an issuer is missing, it is fetched and the proof is made again (site/completion.h). */
 void prove_start(struct certificate *c, const struct prove_spec *spec, prove_cb cb, void *data);
+void proofs_close(struct site *site); /* those under way; no callbacks */
 /* Proves a generation that is there (standby), without making another. accepted: codes that a person lets pass now,
  * besides those of the day when it came; or NULL. */
 void prove_generation(struct certificate *c, unsigned int number, const struct words *accepted, prove_cb cb,

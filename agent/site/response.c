@@ -230,6 +230,7 @@ struct incident *incident_open(struct certificate *c, const struct meta *hit, co
 		(void)fault_prefix(fault, fault->code, "the denial of %s can't be saved", i->certificate);
 		return NULL;
 	}
+	i->saved_later = true;
 	tell_opened(c, i);
 	if (new)
 		incident_tell_wire(i, c, "before");
@@ -237,12 +238,13 @@ struct incident *incident_open(struct certificate *c, const struct meta *hit, co
 		alert_opened(c, i);
 	if (stands_by(c, hit) && i->kind != INCIDENT_EARLY)
 		drop_standby(c, i);
-	if (hit == &c->coming || hit == &c->going) {
+	if (hit == c->coming || hit == c->going) {
 		i->only_standby = true;
 		incident_tell(c->site, i, "it was %s",
-			      hit == &c->coming ? "on its way to go live: not any more"
-						: "just being replaced: the swap goes on");
+			      hit == c->coming ? "on its way to go live: not any more"
+					       : "just being replaced: the swap goes on");
 	}
+	incident_sync(c->site, i);
 	transactions_notice(c->site);
 	review_soon(c->site, i);
 	return i;
@@ -434,10 +436,10 @@ int incident_withdraw(struct site *site, unsigned int id, const char *why, struc
 		unsigned int issued = i->reissue.issued;
 		incident_close(site, i);
 		incident_tell(site, i,
-			      "withdrawn: %s; %zu denials lifted%s; certificates that the reissue command got or may "
+			      "withdrawn: %s; %zu denial%s lifted%s; certificates that the reissue command got or may "
 			      "have got: %u",
-			      why, lifted, replaced ? "; what replaced it stays live" : "; nothing was replaced",
-			      issued);
+			      why, lifted, lifted == 1 ? "" : "s",
+			      replaced ? "; what replaced it stays live" : "; nothing was replaced", issued);
 		incident_answer(i, true, "the notice was withdrawn", NULL);
 		incident_free(i);
 		transactions_notice(site);

@@ -191,7 +191,8 @@ static void attach_all(struct watch_over *w)
 		struct standing *st = &w->standings[i];
 		look_at_client(st);
 		attach_chain(w, st, &st->live, true);
-		attach_chain(w, st, &st->standby, false);
+		if (st->standby)
+			attach_chain(w, st, st->standby, false);
 		for (size_t k = 0; k < st->nformer; k++)
 			attach_chain(w, st, &st->former[k], false);
 	}
@@ -276,7 +277,10 @@ static void want_all(struct watch_over *w)
 			st->early_told = 0;
 		}
 		want(w, st, &st->live, &c->live);
-		want(w, st, &st->standby, &c->standby);
+		if (c->standby.number && !st->standby)
+			st->standby = xcalloc(1, sizeof *st->standby);
+		if (st->standby)
+			want(w, st, st->standby, &c->standby);
 		want_former(w, st);
 		if (!st->recalled)
 			standing_recall_formers(st);
@@ -386,7 +390,7 @@ static void tell_issuer(struct standing *st, struct standing_chain *chain, size_
 			const struct revocation_verdict *v)
 {
 	struct fault fault = {0};
-	if (chain->told[i] || chain == &st->standby)
+	if (chain->told[i] || chain == st->standby)
 		return; /* a standby under it is refused when it is proved */
 	AUTO_FREE char *source =
 		xasprintf("%s of the intermediate %s", revocation_source_name(v->source), b->cert.subject);
@@ -403,7 +407,7 @@ static void tell_issuer(struct standing *st, struct standing_chain *chain, size_
 
 static void tell_chain(struct standing *st, struct standing_chain *chain, const struct subject *b)
 {
-	bool former = chain != &st->live && chain != &st->standby;
+	bool former = chain != &st->live && chain != st->standby;
 	struct revocation_verdict v = revocation_judge(b->answers, clock_wall());
 	for (size_t i = 0; i < chain->n; i++) {
 		if (chain->v[i] != b)
@@ -443,7 +447,8 @@ void revocation_told(struct watch_over *w, struct subject *b)
 		if (!revoked)
 			continue;
 		tell_chain(st, &st->live, b);
-		tell_chain(st, &st->standby, b);
+		if (st->standby)
+			tell_chain(st, st->standby, b);
 		for (size_t k = 0; k < st->nformer; k++)
 			tell_chain(st, &st->former[k], b);
 	}
@@ -545,7 +550,9 @@ void revocation_close(struct watch_over *w)
 		w->standings[i].certificate->standing = NULL;
 		words_done(&w->standings[i].warnings);
 		meta_done(&w->standings[i].live.meta);
-		meta_done(&w->standings[i].standby.meta);
+		if (w->standings[i].standby)
+			meta_done(&w->standings[i].standby->meta);
+		free(w->standings[i].standby);
 		for (size_t k = 0; k < w->standings[i].nformer; k++)
 			meta_done(&w->standings[i].former[k].meta);
 		free(w->standings[i].former);

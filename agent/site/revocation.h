@@ -23,9 +23,10 @@ struct standing_chain {
 /* What is watched for one managed certificate. */
 struct standing {
 	struct certificate *certificate;
-	struct standing_chain live, standby;
-	struct standing_chain *former; /* what was live, the newest first */
-	size_t nformer;                /* places there: STANDING_FORMERS, or none as long as there was none */
+	struct standing_chain live;
+	struct standing_chain *standby; /* NULL as long as there was none */
+	struct standing_chain *former;  /* what was live, the newest first */
+	size_t nformer;                 /* places there: STANDING_FORMERS, or none as long as there was none */
 	bool blind_told;
 	bool recalled;         /* what was live before this start is among `former` */
 	int64_t early_told;    /* end of the window that was told; 0: none */

@@ -1,16 +1,20 @@
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "site/incident.h"
+#include "site/mend.h"
 #include "site/transaction.h"
 #include "site/transaction_parts.h"
 #include "swap/record.h"
 
 #define NUMBERS_KEPT 99
-#define MOMENT_MS    250 /* a proof takes some 20 ms */
+#define MOMENT_MS    2000 /* a proof takes some 20 ms: nothing came to its end for so long, then nobody waits for it */
+#define BATCH_MS     (60 * 1000) /* a pair waits no longer for others, however steadily they come */
 
 /* Numbers are in the audit log for ever: none is used twice, whatever a restart forgets. They are kept by the hundred,
  * so that a swap rarely waits for the disk; a restart leaves a gap. */
@@ -49,8 +53,12 @@ static bool same_servers(const struct certificate *a, const struct certificate *
 static void supersede(struct certificate *c)
 {
 	struct transaction *old = c->transaction;
-	if (!old || transaction_count(old) > 1)
-		return; /* of a batch the others are still waited for */
+	c->transaction = NULL;
+	if (!old)
+		return;
+	for (size_t i = 0; i < transaction_count(old); i++)
+		if (old->certificates[i]->transaction == old)
+			return; /* of a batch the others are still waited for */
 	(void)journal_remove(old->site->folders.journal, old->journal->id, NULL);
 	transaction_forget(old);
 	transaction_free(old);
@@ -79,17 +87,46 @@ static void take_ready(struct transaction *t, size_t i, struct certificate *c)
 	c->ready.cb = NULL;
 }
 
+/* How much of a batch fits, in bytes of folders that a rehearsal is told. What does not fit goes in the next one. */
+static size_t room_for(const struct site *site, const struct certificate *first)
+{
+	for (size_t i = 0; first->live.number && i < first->settings->servers.n; i++)
+		if (server_has(site_server(site, first->settings->servers.v[i]), SERVER_REHEARSE))
+			return SERVER_CANDIDATES_MAX;
+	return SIZE_MAX;
+}
+
+static size_t bytes_of_folder(const struct certificate *c)
+{
+	return strlen(c->site->settings->state_dir) + strlen(c->settings->name) +
+	       sizeof "/certificates//gen/4294967295\n";
+}
+
+/* Somebody may have turned the link, and been left in peace. What stands there now is what the swap replaces. */
+static void see_live(struct certificate *c)
+{
+	if (!c->trouble && store_link_number(c->folder, "live", NULL) == (int)c->live.number && !mend_is_gone(c))
+		return;
+	certificate_refresh(c);
+	(void)mend_live(c, 0);
+}
+
 /* One transaction for `first` and all that are ready for the same servers. A first pair touches no server: nothing
  * names it yet. */
 static void begin(struct site *site, struct certificate *first)
 {
 	struct certificate **together = xcalloc(site->ncertificates, sizeof(*together));
-	size_t n = 0;
+	size_t n = 0, room = room_for(site, first);
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
-		if (c->ready.number && is_free(c) && same_servers(first, c) && !c->live.number == !first->live.number &&
-		    c->ready.batch == first->ready.batch)
-			together[n++] = c;
+		size_t bytes = bytes_of_folder(c);
+		if (!c->ready.number || !is_free(c) || !same_servers(first, c) ||
+		    !c->live.number != !first->live.number || c->ready.batch != first->ready.batch)
+			continue;
+		if (bytes > room)
+			break;
+		room -= bytes;
+		together[n++] = c;
 	}
 	const struct words *servers = &first->settings->servers;
 	size_t nservers = first->live.number ? servers->n : 0;
@@ -110,19 +147,17 @@ static void begin(struct site *site, struct certificate *first)
 	transaction_take_queues(t, TXN_EVENT_DONE);
 }
 
-/* How long `c` waits for pairs that are being proved at this very moment for the same servers, so that all go in one
- * reload, in ms; 0: not at all. The end of a proof looks again (staging_proof_ended). */
+/* How long `c` waits for what is being read or proved at this very moment, so that all goes in one reload, in ms; 0:
+ * not at all. It goes as soon as nothing is in work any more, or what is in work gets no further. */
 static int64_t waits_for_others(const struct site *site, const struct certificate *c)
 {
-	int64_t left_ms = MOMENT_MS - (clock_monotonic_us() - c->ready.since_us) / 1000;
-	if (left_ms <= 0 || !c->live.number || c->ready.batch)
+	int64_t now_us = clock_monotonic_us();
+	int64_t last_us = site->progress_us > c->ready.since_us ? site->progress_us : c->ready.since_us;
+	int64_t left_ms = MOMENT_MS - (now_us - last_us) / 1000;
+	if (!site->in_work || !c->live.number || c->ready.at_once || c->ready.batch ||
+	    (now_us - c->ready.since_us) / 1000 > BATCH_MS)
 		return 0;
-	for (size_t i = 0; i < site->ncertificates; i++) {
-		const struct certificate *other = site->certificates[i];
-		if (other != c && other->proving && is_free(other) && same_servers(c, other))
-			return left_ms;
-	}
-	return 0;
+	return left_ms > 0 ? left_ms : 0;
 }
 
 static void start_ready(void *data)
@@ -131,26 +166,41 @@ static void start_ready(void *data)
 	timer_close(site->start_timer);
 	site->start_timer = NULL;
 	int64_t wait_ms = 0;
+	bool begun = false;
+	for (size_t i = 0; i < site->ncertificates; i++)
+		if (site->certificates[i]->ready.number && is_free(site->certificates[i]))
+			see_live(site->certificates[i]); /* what was held may have waited for long */
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
 		if (!c->ready.number || !is_free(c))
 			continue;
 		int64_t ms = waits_for_others(site, c);
 		wait_ms = ms > wait_ms ? ms : wait_ms;
-		if (!ms)
-			begin(site, c);
+		if (ms)
+			continue;
+		begin(site, c);
+		begun = true;
 	}
+	if (!begun) /* else in the preflight */
+		incidents_sync(site);
 	if (wait_ms)
 		staging_start_after(site, wait_ms);
 }
 
-void staging_proof_ended(struct certificate *c)
+void staging_work_begins(struct site *site)
 {
-	c->proving--;
-	for (size_t i = 0; i < c->site->ncertificates; i++) {
-		const struct certificate *other = c->site->certificates[i];
-		if (other->ready.number && is_free(other) && other->last_swap.result != TXN_HELD)
-			return staging_start_after(c->site, 0);
+	site->in_work++;
+}
+
+void staging_work_ended(struct site *site)
+{
+	site->progress_us = clock_monotonic_us();
+	if (--site->in_work)
+		return;
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		const struct certificate *c = site->certificates[i];
+		if (c->ready.number && is_free(c) && c->last_swap.result != TXN_HELD)
+			return staging_start_after(site, 0);
 	}
 }
 
@@ -160,24 +210,32 @@ void staging_start_after(struct site *site, int64_t ms)
 	site->start_timer = timer_start(site->loop, ms, start_ready, site);
 }
 
-int transaction_stage(struct certificate *c, unsigned int number, swap_done_cb cb, void *data, struct fault *fault)
+int transaction_stage(struct certificate *c, unsigned int number, bool at_once, swap_done_cb cb, void *data,
+		      struct fault *fault)
 {
 	if (c->settings->manage == MANAGE_OBSERVE)
 		return fault_set(
 			fault, -EPERM,
 			"%s is only observed (manage = \"observe\"): set manage = \"swap\" to let certswap replace it",
 			c->settings->name);
+	if (!c->swapping)
+		see_live(c);
 	if (c->live.number == number)
 		return fault_set(fault, -EINVAL, "generation %u of %s is live already", number, c->settings->name);
 	if (c->trouble)
-		return fault_set(fault, -EINVAL, "%s can't be swapped: %s", c->settings->name, c->trouble);
-	if (c->ready.number && c->ready.cb)
-		c->ready.cb(c, TXN_DISCARDED, "a newer pair took its place before it was swapped in", c->ready.data);
+		return fault_set(fault, c->passing ? -EAGAIN : -EINVAL, "%s can't be swapped: %s", c->settings->name,
+				 c->trouble);
+	swap_done_cb older = c->ready.number ? c->ready.cb : NULL;
+	void *older_data = c->ready.data;
+	certificate_count(c, number);
 	c->ready.number = number;
 	c->ready.batch = 0;
 	c->ready.since_us = clock_monotonic_us();
+	c->ready.at_once = at_once;
 	c->ready.cb = cb;
 	c->ready.data = data;
 	staging_start_after(c->site, 0);
+	if (older)
+		older(c, TXN_DISCARDED, "a newer pair took its place before it was swapped in", older_data);
 	return 0;
 }

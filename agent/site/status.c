@@ -82,6 +82,13 @@ static json_t *incident_part(const struct certificate *c)
 	return i ? incident_json(i, false) : json_null();
 }
 
+static void add_stuck(const struct certificate *c, json_t *o)
+{
+	AUTO_FREE char *commands = transaction_way_out(c);
+	json_object_set_new(o, "trouble", json_string(transaction_reason(c)));
+	json_object_set_new(o, "what_to_do", json_string(commands));
+}
+
 static json_t *certificate_json(struct certificate *c)
 {
 	struct words unverified = {0};
@@ -98,7 +105,7 @@ static json_t *certificate_json(struct certificate *c)
 	if (c->trouble)
 		json_object_set_new(o, "trouble", json_string(c->trouble));
 	else if (transaction_state(c) == TXN_STUCK)
-		json_object_set_new(o, "trouble", json_string(transaction_reason(c)));
+		add_stuck(c, o);
 	return o;
 }
 

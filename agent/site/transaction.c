@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/audit.h"
+#include "site/incident.h"
 #include "site/transaction_parts.h"
 #include "swap/record.h"
 
@@ -41,8 +42,7 @@ void transaction_free(struct transaction *t)
 {
 	act_close(t->act);
 	timer_close(t->timer);
-	if (t->hold)
-		server_release_all(t->hold);
+	transaction_release_queues(t);
 	for (size_t i = 0; i < t->journal->txn.nservers; i++)
 		auto_close_(&t->parents[i]);
 	journal_free(t->journal);
@@ -104,8 +104,19 @@ static void on_held(void *data)
 void transaction_take_queues(struct transaction *t, enum txn_event then)
 {
 	t->resume_with = then;
+	t->site->swaps++;
 	transaction_set_swapping(t, true);
+	jobs_hold_refill(t->site->jobs);
 	t->hold = server_take_all(t->site->loop, t->servers, t->journal->txn.nservers, on_held, t);
+}
+
+void transaction_release_queues(struct transaction *t)
+{
+	if (!t->hold)
+		return;
+	server_release_all(t->hold);
+	t->hold = NULL;
+	jobs_release_refill(t->site->jobs);
 }
 
 static void look_for_servers(void *data);
@@ -143,8 +154,7 @@ static void look_for_servers(void *data)
 /* AWAITING: live is new; who asked is told what it waits for, and the queues go to others. */
 static void wait_for_server(struct transaction *t)
 {
-	server_release_all(t->hold);
-	t->hold = NULL;
+	transaction_release_queues(t);
 	for (size_t i = 0; i < transaction_count(t); i++) {
 		certificate_refresh(t->certificates[i]);
 		transaction_record_end(t, i);
@@ -153,6 +163,7 @@ static void wait_for_server(struct transaction *t)
 	t->timer = timer_start(t->site->loop, LOOK_FOR_SERVERS_MS, look_for_servers, t);
 	transaction_tell(t, TXN_AWAITING);
 	transactions_changed(t);
+	staging_start_after(t->site, 0); /* what came meanwhile overtakes it */
 }
 
 /* Journals the step. Where that fails, nothing new may be touched; what was begun must still be ended, and what the
@@ -191,12 +202,48 @@ void transaction_refresh_refusals(struct transaction *t)
 	}
 }
 
+/* Somebody wrote over an old generation, or removed it: no server starts with it, so it is no better than a refused
+ * one. True: the plan does not know that yet. */
+static bool finds_damage(struct transaction *t)
+{
+	bool found = false;
+	for (size_t i = 0; i < transaction_count(t); i++) {
+		const struct journal_certificate *jc = &t->journal->certificates[i];
+		struct txn_certificate *facts = &t->journal->txn.certificates[i];
+		struct meta meta = {0};
+		if (facts->old_refused || !jc->old_number)
+			continue;
+		int r = store_read_meta(t->certificates[i]->folder, jc->old_number, &meta, NULL);
+		unsigned int changed = r < 0 ? 0 : store_changed_files(t->certificates[i]->folder, &meta);
+		facts->old_refused = r < 0 ? !fault_may_pass(r) : changed && changed != STORE_UNREADABLE;
+		found |= facts->old_refused;
+		meta_done(&meta);
+	}
+	return found;
+}
+
+static void begin_act(struct transaction *t, enum txn_act act)
+{
+	struct act_spec spec = spec_of(t);
+	t->act = act_start(&spec, act, on_act_done, t);
+}
+
 static void advance(struct transaction *t, enum txn_event event)
 {
 	struct plan_step step = plan_next(&t->journal->txn, event);
+	if (step.state == TXN_ROLLING_BACK && t->journal->txn.state != TXN_ROLLING_BACK && finds_damage(t))
+		step = plan_next(&t->journal->txn, event);
 	if (step.act == TXN_ACT_NONE && !txn_state_is_final(step.state) && event != TXN_EVENT_RECOVER)
 		return;
+	/* under way while the step is being journalled: a preflight only looks, and hooks that change something wait
+	 * for act_go */
+	bool acts = step.act == TXN_ACT_PREFLIGHT || step.act == TXN_ACT_RELOAD || step.act == TXN_ACT_START;
+	if (acts)
+		begin_act(t, step.act);
 	if (!journal_step(t, &step)) {
+		act_close(t->act);
+		t->act = NULL;
+		acts = false;
 		step = plan_next(&t->journal->txn, TXN_EVENT_BLOCKED);
 		t->journal->txn.state = step.state;
 	}
@@ -207,9 +254,13 @@ static void advance(struct transaction *t, enum txn_event event)
 		return transaction_end(t);
 	if (step.act == TXN_ACT_WAIT)
 		return wait_for_server(t);
-	struct act_spec spec = spec_of(t);
-	t->act = act_start(&spec, step.act, on_act_done, t);
+	transaction_tell_state(t);
+	if (!acts)
+		begin_act(t, step.act);
+	act_go(t->act);
+	incidents_sync(t->site);
 }
+
 /* ---- after a restart ---- */
 
 /* Finds the objects that a journal names; false where the configuration has no such certificate or server any more. */
@@ -249,6 +300,8 @@ static void recover_one(struct site *site, unsigned int id)
 		journal->txn.servers[i].wire = TXN_WIRE_UNKNOWN;
 	for (size_t i = 0; i < transaction_count(t); i++)
 		certificate_refresh(t->certificates[i]);
+	for (size_t i = 0; i < transaction_count(t); i++)
+		certificate_count(t->certificates[i], journal->certificates[i].new_number);
 	transaction_remember(t);
 	audit_write(site->audit, "swap-recovered", NULL, json_pack("{sI}", "transaction", (json_int_t)id),
 		    "transaction %u was in %s when the agent stopped", id, txn_state_name(journal->txn.state));
@@ -322,6 +375,7 @@ void transactions_close(struct site *site)
 	free(site->transactions);
 	site->transactions = NULL;
 	site->ntransactions = 0;
+	site->in_work = 0; /* its jobs end with no callback */
 }
 
 /* ---- what others ask ---- */

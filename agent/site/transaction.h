@@ -5,13 +5,16 @@
 #include "site/certificate.h"
 
 /* Asks that generation `number` becomes live. It starts when the certificate has no swap under way, together with all
- * others that are ready then. A newer one takes the place of one that has not started: that one's callback gets
- * TXN_DISCARDED. Calls back once, never from inside. -EPERM: the configuration says observe. -EINVAL: it is live
- * already. */
-int transaction_stage(struct certificate *c, unsigned int number, swap_done_cb cb, void *data, struct fault *fault);
+ * others that are ready then; unless `at_once` it waits a moment for those that are in work. A newer one takes the
+ * place of one that has not started: that one's callback gets TXN_DISCARDED. Calls back once, never from inside.
+ * -EPERM: the configuration says observe. -EINVAL: it is live already. */
+int transaction_stage(struct certificate *c, unsigned int number, bool at_once, swap_done_cb cb, void *data,
+		      struct fault *fault);
 
-/* A pair that was counted in c->proving is proved or refused: what waited for it goes. */
-void staging_proof_ended(struct certificate *c);
+/* Files are being read, or a pair is being proved, that may end in a swap: what is ready meanwhile waits a moment, so
+ * that all goes in one reload. Each that begins must end. */
+void staging_work_begins(struct site *site);
+void staging_work_ended(struct site *site);
 
 /* Before the daemon says that it is ready: finishes on disk what a crash cut off, and keeps the transactions for
  * transactions_resume. Returns 0 or negative errno: a journal that can't be read keeps its certificates from being
@@ -33,10 +36,17 @@ const char *transaction_reason(const struct certificate *c);
 void transaction_look(struct certificate *c);
 void transaction_unverified(const struct certificate *c, struct words *ret);
 
-/* STUCK: the commands that put the old pair back by hand; the caller's. */
+/* STUCK: the commands for a person, a line each: they put the old pair back, or where that is refused leave the new
+ * one, and restart the servers; the caller's. */
 char *transaction_way_out(const struct certificate *c);
 
 /* Called after every change of a certificate (a swap's end). Set once by site.c. */
 typedef void (*certificate_changed_cb)(struct certificate *c);
 void transactions_on_change(certificate_changed_cb cb);
+
+/* Called at each step on the way of a pair, for who waits and wants to know: "reloading nginx, apache". v: the
+ * certificates that take it together. Set once by control. */
+typedef void (*certificate_step_cb)(struct certificate *const *v, size_t n, const char *doing);
+void transactions_on_step(certificate_step_cb cb);
+void transaction_tell_step(struct certificate *const *v, size_t n, const char *doing);
 #endif

@@ -92,6 +92,19 @@ static void settle_certificate(struct transaction *t, size_t i)
 	(void)store_prune(c->folder, GENERATIONS_KEPT, NULL);
 }
 
+/* A pair that took the place of one that was gone went live without a word to the servers, as a first one does. But
+ * they may still show what is gone: so it is swapped for itself. */
+static void tell_servers(struct certificate *c, unsigned int number)
+{
+	if (c->ready.number || !c->settings->servers.n)
+		return;
+	c->ready.number = number;
+	c->ready.batch = 0;
+	c->ready.since_us = clock_monotonic_us();
+	c->ready.at_once = true;
+	c->ready.cb = NULL;
+}
+
 /* STUCK stays in sight, with its journal, until a newer swap of the certificate begins. */
 static void stay_stuck(struct transaction *t)
 {
@@ -102,39 +115,55 @@ static void stay_stuck(struct transaction *t)
 	transaction_set_swapping(t, false);
 	transaction_tell(t, TXN_STUCK);
 	transactions_changed(t);
+	staging_start_after(t->site, 0); /* what came meanwhile overtakes it */
 }
 
-/* A batch that went back is tried again in two halves, until the one that is to blame stands alone. */
+/* Somebody else changed the link of another one: this one is as it was, and not to blame. */
+static bool stands_by(const struct transaction *t, size_t i)
+{
+	return t->journal->txn.certificates[i].disk == TXN_DISK_OLD;
+}
+
+static void try_again(struct transaction *t, size_t i, unsigned int batch)
+{
+	struct certificate *c = t->certificates[i];
+	if (c->ready.number) /* something newer came in the meantime */
+		return;
+	c->ready.number = t->journal->certificates[i].new_number;
+	c->ready.batch = batch;
+	c->ready.cb = t->callbacks[i];
+	c->ready.data = t->data[i];
+	t->callbacks[i] = NULL;
+}
+
+/* A batch that went back is tried again in two halves, until the one that is to blame stands alone; where somebody else
+ * is to blame, without those whose links are his. */
 static void halve(struct transaction *t)
 {
+	bool foreign = t->journal->txn.state == TXN_FOREIGN;
 	audit_write(t->site->audit, "batch-halved", NULL, json_pack("{sI}", "transaction", (json_int_t)t->journal->id),
-		    "%zu certificates went back together (%s); they are tried again in two halves",
-		    transaction_count(t), t->journal->reason);
-	for (size_t i = 0; i < transaction_count(t); i++) {
-		struct certificate *c = t->certificates[i];
-		if (c->ready.number) /* something newer came in the meantime */
-			continue;
-		c->ready.number = t->journal->certificates[i].new_number;
-		c->ready.batch = 2 * t->journal->id + (i >= transaction_count(t) / 2);
-		c->ready.cb = t->callbacks[i];
-		c->ready.data = t->data[i];
-		t->callbacks[i] = NULL;
-	}
+		    "%zu certificates went back together (%s); they are tried again in two halves%s",
+		    transaction_count(t), t->journal->reason, foreign ? ", but for what somebody else changed" : "");
+	for (size_t i = 0; i < transaction_count(t); i++)
+		if (!foreign || stands_by(t, i))
+			try_again(t, i, 2 * t->journal->id + (i >= transaction_count(t) / 2));
 }
 
 static bool is_to_be_halved(const struct transaction *t)
 {
 	enum txn_state state = t->journal->txn.state;
-	return transaction_count(t) > 1 && (state == TXN_ROLLED_BACK || state == TXN_DISCARDED);
+	bool some_stand_by = false;
+	for (size_t i = 0; i < transaction_count(t); i++)
+		some_stand_by |= stands_by(t, i);
+	return transaction_count(t) > 1 &&
+	       (state == TXN_ROLLED_BACK || state == TXN_DISCARDED || (state == TXN_FOREIGN && some_stand_by));
 }
 
 void transaction_end(struct transaction *t)
 {
 	struct site *site = t->site;
 	enum txn_state state = t->journal->txn.state;
-	if (t->hold)
-		server_release_all(t->hold);
-	t->hold = NULL;
+	transaction_release_queues(t);
 	t->journal->ended_at_ms = clock_wall_ms();
 	if (state == TXN_STUCK)
 		return stay_stuck(t);
@@ -142,8 +171,12 @@ void transaction_end(struct transaction *t)
 	if (is_to_be_halved(t))
 		halve(t);
 	for (size_t i = 0; i < transaction_count(t); i++) {
+		struct certificate *c = t->certificates[i];
+		bool again = t->journal->txn.certificates[i].first && is_success(state) && c->last_swap.to;
 		transaction_record_end(t, i);
 		settle_certificate(t, i);
+		if (again)
+			tell_servers(c, t->journal->certificates[i].new_number);
 	}
 	transaction_tell(t, state);
 	struct fault fault = {0};

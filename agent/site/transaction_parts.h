@@ -34,6 +34,10 @@ void transaction_set_swapping(struct transaction *t, bool swapping);
 void transaction_refresh_refusals(struct transaction *t);
 /* Goes on with `then` as soon as the queues of all its servers are held. */
 void transaction_take_queues(struct transaction *t, enum txn_event then);
+void transaction_release_queues(struct transaction *t); /* nothing where it holds none */
+
+/* Tells who waits what is done in this state. */
+void transaction_tell_state(const struct transaction *t);
 
 /* Its state is final: records it, tells who asked, frees it (STUCK stays). */
 void transaction_end(struct transaction *t);

@@ -33,14 +33,17 @@ struct folder {
 	int fds[FILES_MAX];
 	size_t n;
 	struct digest leaf, content; /* of the pair on its way: SHA-256 of its leaf; see content_of */
+	struct digest lacking;       /* the content that lacks a CA certificate, which may be on its way */
+	struct timer *patience;      /* until that is a refusal */
 	struct digest *refused; /* leaves that were refused or rolled back; contents where the chain was to blame */
 	size_t nrefused;
 };
 
 struct watched {
 	struct site *site;
-	struct folder **folders;
+	struct folder **folders; /* in the order of their certificates */
 	size_t n;
+	size_t *first; /* of each certificate; and n, behind the last */
 	struct timer *rescan, *unwatched;
 };
 
@@ -76,8 +79,11 @@ static struct digest content_of(const struct identify_reply *reply, const struct
 	return d;
 }
 
+/* Or is waited for: the same content tells nothing new. */
 static bool was_refused(const struct folder *f, const struct digest *digest)
 {
+	if (f->patience && digest_equal(&f->lacking, digest))
+		return true;
 	for (size_t i = 0; i < f->nrefused; i++)
 		if (digest_equal(&f->refused[i], digest))
 			return true;
@@ -100,6 +106,22 @@ static void try_again(struct folder *f, const char *why)
 		f->retry = timer_start(f->watched->site->loop, f->delay_ms, retry, f);
 }
 
+static void on_overdue(void *data)
+{
+	struct folder *f = data;
+	timer_close(f->patience);
+	f->patience = NULL;
+	look_soon(f);
+}
+
+/* The client is between two files, as it seems. */
+static void wait_for_chain(struct folder *f)
+{
+	f->lacking = f->content;
+	timer_close(f->patience);
+	f->patience = timer_start(f->watched->site->loop, INTAKE_PATIENCE_MS, on_overdue, f);
+}
+
 static void on_pair(enum pair_outcome outcome, const char *text, const char *next, void *data)
 {
 	struct folder *f = data;
@@ -115,6 +137,9 @@ static void on_pair(enum pair_outcome outcome, const char *text, const char *nex
 	case PAIR_HELD: /* it is tried again by itself */
 		reissue_settled(c);
 		f->delay_ms = 0;
+		break;
+	case PAIR_INCOMPLETE:
+		wait_for_chain(f);
 		break;
 	case PAIR_UNPROVED:
 	case PAIR_UNREAD:
@@ -248,6 +273,7 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 				       .spki = leaf->spki,
 				       .standby = hold == LADDER_KEPT,
 				       .automatic = true,
+				       .patient = !digest_equal(&f->lacking, &f->content),
 				       .origin = "watch"};
 	pair_start(&spec, on_pair, f);
 }
@@ -330,9 +356,8 @@ static void rescan(void *data)
 
 void watched_review(struct watched *w, const struct certificate *c)
 {
-	for (size_t i = 0; i < w->n; i++)
-		if (w->folders[i]->certificate == c)
-			look_soon(w->folders[i]);
+	for (size_t i = w->first[c->index]; i < w->first[c->index + 1]; i++)
+		look_soon(w->folders[i]);
 }
 
 static void watch_folder(struct folder *f, bool first)
@@ -383,10 +408,12 @@ struct watched *watched_open(struct site *site)
 {
 	struct watched *w = xcalloc(1, sizeof *w);
 	w->site = site;
+	w->first = xcalloc(site->ncertificates + 1, sizeof *w->first);
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		struct certificate *c = site->certificates[i];
 		for (size_t k = 0; k < c->settings->watch.n; k++)
 			add_folder(w, c, c->settings->watch.v[k]);
+		w->first[i + 1] = w->n;
 	}
 	if (w->n)
 		w->rescan = timer_repeat(site->loop, RESCAN_MS, RESCAN_MS, rescan, w);
@@ -408,11 +435,13 @@ void watched_close(struct watched *w)
 			watch_close(f->watch);
 		timer_close(f->timer);
 		timer_close(f->retry);
+		timer_close(f->patience);
 		free(f->refused);
 		free(f);
 	}
 	timer_close(w->rescan);
 	timer_close(w->unwatched);
 	free(w->folders);
+	free(w->first);
 	free(w);
 }

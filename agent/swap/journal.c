@@ -14,6 +14,7 @@
 #include "swap/record.h"
 
 /* Room on the disk that is given up when it is full, so that what was begun can still be journalled. */
+#define JOURNAL_MAX   (256 * 1024 * 1024) /* bytes: a batch has some hundred for each place of each certificate */
 #define RESERVE       ".reserve"
 #define REASON_MAX    1000 /* bytes after which nothing is added any more */
 #define RESERVE_BYTES 65536
@@ -95,39 +96,54 @@ static json_t *place_record(const struct journal_place *p)
 			 record_from_digest(&p->before), "turns", p->turns, "server", p->server, "belongs", p->belongs);
 }
 
-/* NULL: a text in it is not UTF-8. */
-static json_t *journal_record(const struct journal *j)
+/* Adds the JSON of one part and frees the part; false: a text in it is not UTF-8. A batch may have tens of thousands of
+ * them: as one tree of objects they would take more memory than everything else. */
+static bool add_part(struct text *t, const char *before, json_t *part)
 {
-	int r = 0;
-	json_t *certificates = json_array(), *servers = json_array(), *places = json_array();
-	for (size_t i = 0; i < j->txn.ncertificates; i++)
-		r |= json_array_append_new(certificates,
-					   certificate_record(&j->certificates[i], &j->txn.certificates[i]));
-	for (size_t i = 0; i < j->txn.nservers; i++)
-		r |= json_array_append_new(servers, server_record(j->servers[i], &j->txn.servers[i]));
-	for (size_t i = 0; i < j->nplaces; i++)
-		r |= json_array_append_new(places, place_record(&j->places[i]));
-	json_t *record = json_pack("{sI, ss, si, sI, sI, ss, so, so, so}", "id", (json_int_t)j->id, "state",
-				   txn_state_name(j->txn.state), "tries_left", j->txn.tries_left, "started_at_ms",
-				   (json_int_t)j->started_at_ms, "ended_at_ms", (json_int_t)j->ended_at_ms, "reason",
-				   j->reason, "certificates", certificates, "servers", servers, "places", places);
-	if (r == 0)
-		return record;
-	json_decref(record); /* a part is missing: recovery would be wrong by it */
+	AUTO_FREE char *s = part ? json_dumps(part, JSON_PRESERVE_ORDER) : NULL;
+	json_decref(part);
+	if (s)
+		text_add(t, "%s%s", before, s);
+	return s;
+}
+
+/* All of it as JSON; the caller's; NULL: a part can't be written, and recovery would be wrong without it. */
+static char *journal_text(const struct journal *j)
+{
+	struct text t = {0};
+	json_t *head =
+		json_pack("{sI, ss, si, sI, sI, ss}", "id", (json_int_t)j->id, "state", txn_state_name(j->txn.state),
+			  "tries_left", j->txn.tries_left, "started_at_ms", (json_int_t)j->started_at_ms, "ended_at_ms",
+			  (json_int_t)j->ended_at_ms, "reason", j->reason);
+	bool good = add_part(&t, "", head);
+	if (good)
+		t.s[--t.len] = '\0'; /* its closing brace */
+	text_add(&t, ",\n\"certificates\": [");
+	for (size_t i = 0; good && i < j->txn.ncertificates; i++)
+		good = add_part(&t, i ? ",\n" : "\n", certificate_record(&j->certificates[i], &j->txn.certificates[i]));
+	text_add(&t, "],\n\"servers\": [");
+	for (size_t i = 0; good && i < j->txn.nservers; i++)
+		good = add_part(&t, i ? ",\n" : "\n", server_record(j->servers[i], &j->txn.servers[i]));
+	text_add(&t, "],\n\"places\": [");
+	for (size_t i = 0; good && i < j->nplaces; i++)
+		good = add_part(&t, i ? ",\n" : "\n", place_record(&j->places[i]));
+	text_add(&t, "]}");
+	if (good)
+		return t.s;
+	text_done(&t);
 	return NULL;
 }
 
 int journal_save(int folder, const struct journal *j, struct fault *fault)
 {
 	char name[32];
-	json_t *record = journal_record(j);
-	if (!record)
+	AUTO_FREE char *text = journal_text(j);
+	if (!text)
 		return fault_set(fault, -EINVAL, "the journal can't be written as JSON");
 	file_name(j->id, name);
-	int r = record_save(folder, name, record, fault);
+	int r = files_replace(folder, name, text, strlen(text), 0600, fault);
 	if ((r == -ENOSPC || r == -EDQUOT) && unlinkat(folder, RESERVE, 0) == 0)
-		r = record_save(folder, name, record, fault);
-	json_decref(record);
+		r = files_replace(folder, name, text, strlen(text), 0600, fault);
 	return r < 0 ? fault_prefix(fault, r, "journal") : 0;
 }
 
@@ -220,7 +236,7 @@ int journal_load(int folder, unsigned int id, struct journal **ret, struct fault
 	char name[32];
 	json_t *record;
 	file_name(id, name);
-	int code = record_load(folder, name, &record, fault);
+	int code = record_load_large(folder, name, JOURNAL_MAX, &record, fault);
 	if (code < 0)
 		return code;
 	struct reader r = {.object = record};

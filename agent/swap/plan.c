@@ -61,42 +61,51 @@ static bool can_go_back(const struct txn_certificate *c)
 	return c->disk == TXN_DISK_NEW && !c->first;
 }
 
+static bool goes_back_to_refused(const struct txn_certificate *c)
+{
+	return can_go_back(c) && c->old_refused;
+}
+
+static bool is_live_and_refused(const struct txn_certificate *c)
+{
+	return can_go_back(c) && c->new_refused;
+}
+
+static bool is_refused(const struct txn_certificate *c)
+{
+	return c->disk != TXN_DISK_FOREIGN && c->new_refused;
+}
+
+static bool is_not_back(const struct txn_certificate *c)
+{
+	return c->disk == TXN_DISK_FOREIGN || can_go_back(c);
+}
+
+static bool is_not_first(const struct txn_certificate *c)
+{
+	return !c->first;
+}
+
+static bool any(const struct txn *txn, bool (*is)(const struct txn_certificate *))
+{
+	for (size_t i = 0; i < txn->ncertificates; i++)
+		if (is(&txn->certificates[i]))
+			return true;
+	return false;
+}
+
 /* Going back would put a refused pair into service again. One such certificate holds its whole batch: a batch goes one
  * way. */
 static bool back_is_refused(const struct txn *txn)
 {
-	for (size_t i = 0; i < txn->ncertificates; i++)
-		if (can_go_back(&txn->certificates[i]) && txn->certificates[i].old_refused)
-			return true;
-	return false;
+	return any(txn, goes_back_to_refused);
 }
 
 /* A notice hit a pair that is live now, and the old ones are good: leave it. A first pair can't be left: without it a
  * server whose configuration names it does not start. */
 static bool must_turn_back(const struct txn *txn)
 {
-	if (back_is_refused(txn))
-		return false;
-	for (size_t i = 0; i < txn->ncertificates; i++)
-		if (can_go_back(&txn->certificates[i]) && txn->certificates[i].new_refused)
-			return true;
-	return false;
-}
-
-static bool candidate_is_refused(const struct txn *txn)
-{
-	for (size_t i = 0; i < txn->ncertificates; i++)
-		if (txn->certificates[i].disk != TXN_DISK_FOREIGN && txn->certificates[i].new_refused)
-			return true;
-	return false;
-}
-
-static bool all_are_first(const struct txn *txn)
-{
-	for (size_t i = 0; i < txn->ncertificates; i++)
-		if (!txn->certificates[i].first)
-			return false;
-	return true;
+	return !back_is_refused(txn) && any(txn, is_live_and_refused);
 }
 
 /* ---- the servers ---- */
@@ -106,59 +115,41 @@ static bool is_dead(const struct txn_server *s)
 	return s->ran && (!s->runs || s->wire == TXN_WIRE_DEAD);
 }
 
-static bool some_server_is_dead(const struct txn *txn)
+/* It runs and does not show what is wanted, or could not be looked at. */
+static bool is_wrong(const struct txn_server *s)
 {
-	for (size_t i = 0; i < txn->nservers; i++)
-		if (is_dead(&txn->servers[i]))
-			return true;
-	return false;
+	return s->runs && s->wire != TXN_WIRE_WANTED;
 }
 
-/* A server that runs and does not show what is wanted, or could not be looked at. */
-static bool some_server_is_wrong(const struct txn *txn)
+static bool is_broken(const struct txn_server *s)
 {
-	for (size_t i = 0; i < txn->nservers; i++)
-		if (txn->servers[i].runs && txn->servers[i].wire != TXN_WIRE_WANTED)
-			return true;
-	return false;
+	return is_dead(s) || (s->runs && s->wire == TXN_WIRE_BROKEN);
 }
 
-static bool some_server_is_broken(const struct txn *txn)
+static bool shows_wanted(const struct txn_server *s)
 {
-	for (size_t i = 0; i < txn->nservers; i++)
-		if (is_dead(&txn->servers[i]) || (txn->servers[i].runs && txn->servers[i].wire == TXN_WIRE_BROKEN))
-			return true;
-	return false;
+	return s->served && s->runs && s->wire == TXN_WIRE_WANTED;
 }
 
-static bool some_server_shows_wanted(const struct txn *txn)
+static bool runs(const struct txn_server *s)
 {
-	for (size_t i = 0; i < txn->nservers; i++)
-		if (txn->servers[i].served && txn->servers[i].runs && txn->servers[i].wire == TXN_WIRE_WANTED)
-			return true;
-	return false;
+	return s->runs;
 }
 
-static bool some_server_runs(const struct txn *txn)
+static bool runs_not(const struct txn_server *s)
 {
-	for (size_t i = 0; i < txn->nservers; i++)
-		if (txn->servers[i].runs)
-			return true;
-	return false;
+	return !s->runs;
 }
 
-static bool all_servers_run(const struct txn *txn)
+static bool has_served(const struct txn_server *s)
 {
-	for (size_t i = 0; i < txn->nservers; i++)
-		if (!txn->servers[i].runs)
-			return false;
-	return true;
+	return s->served;
 }
 
-static bool some_server_served(const struct txn *txn)
+static bool any_server(const struct txn *txn, bool (*is)(const struct txn_server *))
 {
 	for (size_t i = 0; i < txn->nservers; i++)
-		if (txn->servers[i].served)
+		if (is(&txn->servers[i]))
 			return true;
 	return false;
 }
@@ -170,16 +161,13 @@ static struct plan_step finish(const struct txn *txn)
 {
 	if (count_disk(txn, TXN_DISK_NEW) < txn->ncertificates)
 		return go(txn, TXN_FOREIGN);
-	return go(txn, some_server_served(txn) ? TXN_COMMITTED : TXN_UNSERVED);
+	return go(txn, any_server(txn, has_served) ? TXN_COMMITTED : TXN_UNSERVED);
 }
 
 /* All looks are good in the direction back. */
 static struct plan_step undone(const struct txn *txn)
 {
-	for (size_t i = 0; i < txn->ncertificates; i++)
-		if (txn->certificates[i].disk == TXN_DISK_FOREIGN || can_go_back(&txn->certificates[i]))
-			return go(txn, TXN_FOREIGN);
-	return go(txn, TXN_ROLLED_BACK);
+	return go(txn, any(txn, is_not_back) ? TXN_FOREIGN : TXN_ROLLED_BACK);
 }
 
 static struct plan_step roll_back(void)
@@ -192,7 +180,7 @@ static struct plan_step give_up(const struct txn *txn)
 {
 	if (!back_is_refused(txn))
 		return roll_back();
-	if (some_server_is_broken(txn) && !some_server_shows_wanted(txn))
+	if (any_server(txn, is_broken) && !any_server(txn, shows_wanted))
 		return roll_back();
 	return go(txn, TXN_STUCK);
 }
@@ -201,7 +189,7 @@ static struct plan_step give_up(const struct txn *txn)
 
 static struct plan_step staged(const struct txn *txn, enum txn_event event)
 {
-	if (candidate_is_refused(txn))
+	if (any(txn, is_refused))
 		return go(txn, TXN_DISCARDED);
 	switch (event) {
 	case TXN_EVENT_DONE:
@@ -222,7 +210,7 @@ static struct plan_step staged(const struct txn *txn, enum txn_event event)
 
 static struct plan_step preflight(const struct txn *txn, enum txn_event event)
 {
-	if (candidate_is_refused(txn))
+	if (any(txn, is_refused))
 		return go(txn, TXN_DISCARDED);
 	switch (event) {
 	case TXN_EVENT_DONE:
@@ -246,7 +234,7 @@ static struct plan_step installing(const struct txn *txn, enum txn_event event)
 {
 	if (event == TXN_EVENT_NOTICE || event == TXN_EVENT_SERVER_UP)
 		return stay(txn);
-	bool refused = candidate_is_refused(txn), recover = event == TXN_EVENT_RECOVER;
+	bool refused = any(txn, is_refused), recover = event == TXN_EVENT_RECOVER;
 	bool failed = event == TXN_EVENT_FAILED || event == TXN_EVENT_BLOCKED;
 	size_t turned = count_disk(txn, TXN_DISK_NEW), foreign = count_disk(txn, TXN_DISK_FOREIGN);
 	if (turned == txn->ncertificates)
@@ -272,11 +260,11 @@ static struct plan_step installed(const struct txn *txn, enum txn_event event)
 	switch (event) {
 	case TXN_EVENT_DONE:
 		/* nothing can show a pair that was not there: no server is touched */
-		if (all_are_first(txn) || !txn->nservers)
+		if (!any(txn, is_not_first) || !txn->nservers)
 			return finish(txn);
-		if (some_server_runs(txn))
+		if (any_server(txn, runs))
 			return go_with(TXN_RELOADING, TXN_RELOAD_TRIES);
-		return go_with(some_server_is_dead(txn) ? TXN_VERIFYING : TXN_AWAITING, TXN_RELOAD_TRIES);
+		return go_with(any_server(txn, is_dead) ? TXN_VERIFYING : TXN_AWAITING, TXN_RELOAD_TRIES);
 	case TXN_EVENT_FAILED:
 		return back_is_refused(txn) ? go_with(TXN_VERIFYING, TXN_RELOAD_TRIES) : roll_back();
 	case TXN_EVENT_RECOVER:
@@ -314,14 +302,14 @@ static struct plan_step acting(const struct txn *txn, enum txn_event event)
 
 static struct plan_step looked(const struct txn *txn)
 {
-	if (some_server_is_dead(txn)) {
+	if (any_server(txn, is_dead)) {
 		if (back_is_refused(txn) && txn->tries_left)
 			return again(txn, TXN_STARTING);
 		return give_up(txn);
 	}
-	if (some_server_is_wrong(txn))
+	if (any_server(txn, is_wrong))
 		return txn->tries_left ? again(txn, TXN_RELOADING) : give_up(txn);
-	return all_servers_run(txn) ? finish(txn) : go(txn, TXN_AWAITING);
+	return any_server(txn, runs_not) ? go(txn, TXN_AWAITING) : finish(txn);
 }
 
 static struct plan_step verifying(const struct txn *txn, enum txn_event event)
@@ -371,8 +359,8 @@ static struct plan_step rb_verifying(const struct txn *txn, enum txn_event event
 		return go_with(TXN_RB_VERIFYING, TXN_RELOAD_TRIES);
 	if (event != TXN_EVENT_DONE && event != TXN_EVENT_FAILED)
 		return stay(txn);
-	bool dead = some_server_is_dead(txn);
-	if (event == TXN_EVENT_DONE && !dead && !some_server_is_wrong(txn))
+	bool dead = any_server(txn, is_dead);
+	if (event == TXN_EVENT_DONE && !dead && !any_server(txn, is_wrong))
 		return undone(txn);
 	if (!txn->tries_left)
 		return go(txn, TXN_STUCK);

@@ -9,10 +9,15 @@
 
 int record_load(int folder, const char *name, json_t **ret, struct fault *fault)
 {
+	return record_load_large(folder, name, RECORD_MAX, ret, fault);
+}
+
+int record_load_large(int folder, const char *name, size_t max, json_t **ret, struct fault *fault)
+{
 	char *bytes;
 	size_t len;
 	json_error_t error;
-	int r = files_read(folder, name, RECORD_MAX, &bytes, &len, fault);
+	int r = files_read(folder, name, max, &bytes, &len, fault);
 	if (r < 0)
 		return r;
 	json_t *record = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &error);

@@ -15,6 +15,7 @@
 
 /* Reads an object; the caller json_decrefs it. */
 int record_load(int folder, const char *name, json_t **ret, struct fault *fault);
+int record_load_large(int folder, const char *name, size_t max, json_t **ret, struct fault *fault); /* of more bytes */
 /* Puts the object in the place of what was there, durably; 0600. */
 int record_save(int folder, const char *name, const json_t *record, struct fault *fault);
 /* At a start: removes the temporary files (".NAME.new") that saves which were cut off have left in the folder. */

@@ -59,7 +59,7 @@ struct txn_server {
 struct txn_certificate {
 	enum txn_disk disk; /* at the last look */
 	bool first;         /* there was no live generation before: nothing to go back to */
-	bool old_refused;   /* the old pair is noticed or denied */
+	bool old_refused;   /* the old pair is noticed or denied, or its files were written over */
 	bool new_refused;   /* the new pair was noticed or denied after it was staged */
 };
 

@@ -81,30 +81,52 @@ static int list_generations(int generations, struct words *ret, struct fault *fa
 	return r;
 }
 
-static unsigned int highest_number(int generations, int folder)
+static const char *const links[] = {"live", "standby", "next"};
+
+/* Does a link name this generation? */
+static bool is_named(int folder, unsigned int number)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (store_link_number(folder, links[i], NULL) == (int)number)
+			return true;
+	return false;
+}
+
+/* The same before it is removed: a link that can't be read now may name it. */
+static bool may_be_named(int folder, unsigned int number)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+		int named = store_link_number(folder, links[i], NULL);
+		if (named == (int)number || (named < 0 && named != -EINVAL))
+			return true;
+	}
+	return false;
+}
+
+/* Above `above` and all that are there, and not what a link names already: that may be somebody else's, and any number.
+ */
+static unsigned int next_number(int generations, int folder, unsigned int above)
 {
 	struct words names = {0};
-	unsigned int highest = 0;
+	unsigned int highest = above;
 	(void)list_generations(generations, &names, NULL); /* an unreadable folder shows when the next one is made */
 	for (size_t i = 0; i < names.n; i++) {
 		unsigned int n = folder_number(names.v[i]);
 		highest = n > highest ? n : highest;
 	}
 	words_done(&names);
-	static const char *const links[] = {"live", "standby", "next"};
-	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
-		int n = store_link_number(folder, links[i], NULL);
-		highest = n > (int)highest ? (unsigned int)n : highest;
-	}
+	do
+		highest++;
+	while (is_named(folder, highest));
 	return highest;
 }
 
-int store_begin(int folder, unsigned int *ret_number, int ret_fds[STORE_FILES], struct fault *fault)
+int store_begin(int folder, unsigned int above, unsigned int *ret_number, int ret_fds[STORE_FILES], struct fault *fault)
 {
 	AUTO_CLOSE int generations = open_generations(folder, fault);
 	if (generations < 0)
 		return generations;
-	unsigned int number = highest_number(generations, folder) + 1;
+	unsigned int number = next_number(generations, folder, above);
 	char name[16];
 	snprintf(name, sizeof name, "%06u", number);
 	if (mkdirat(generations, name, 0700) < 0) /* store_seal makes it durable */
@@ -176,11 +198,22 @@ static int settle_file(int folder, int fd, int which, const struct store_owner *
 	if (fchmod(fd, mode) < 0)
 		return -errno;
 	copy_live_access(folder, store_file_name[which], fd, mode);
-	return fsync(fd) < 0 ? -errno : 0;
+	files_begin_sync(fd);
+	return 0;
+}
+
+static int sync_files(const int fds[STORE_FILES])
+{
+	for (int i = 0; i < STORE_FILES; i++)
+		if (fsync(fds[i]) < 0)
+			return -errno;
+	return 0;
 }
 
 int store_remove(int folder, unsigned int number, struct fault *fault)
 {
+	if (may_be_named(folder, number))
+		return fault_set(fault, -EBUSY, "generation %u is in use", number);
 	AUTO_CLOSE int generations = open_generations(folder, fault);
 	if (generations < 0)
 		return generations;
@@ -200,19 +233,25 @@ int store_open_file(int folder, unsigned int number, const char *file, struct fa
 	return r;
 }
 
-/* The digest of what a descriptor holds; zero where it can't be read. */
-static struct digest hash_file(int fd)
+/* The digest of what a descriptor holds; zero where that is none of our files. 0 or negative errno. */
+static int hash_file(int fd, struct digest *ret)
 {
 	struct stat st;
-	struct digest d = {0};
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES)
-		return d;
+	*ret = (struct digest){0};
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES)
+		return 0;
 	char *bytes = xmalloc((size_t)st.st_size);
-	ssize_t n = pread(fd, bytes, (size_t)st.st_size, 0);
+	ssize_t n;
+	do
+		n = pread(fd, bytes, (size_t)st.st_size, 0);
+	while (n < 0 && errno == EINTR);
+	int r = n < 0 ? -errno : 0;
 	if (n == st.st_size)
-		d = hash_bytes(bytes, (size_t)n);
+		*ret = hash_bytes(bytes, (size_t)n);
 	free_secret(bytes, (size_t)st.st_size);
-	return d;
+	return r;
 }
 
 unsigned int store_changed_files(int folder, const struct meta *meta)
@@ -220,7 +259,10 @@ unsigned int store_changed_files(int folder, const struct meta *meta)
 	unsigned int changed = 0;
 	for (unsigned int i = 0; i < STORE_FILES; i++) {
 		AUTO_CLOSE int fd = store_open_file(folder, meta->number, store_file_name[i], NULL);
-		struct digest d = fd < 0 ? (struct digest){0} : hash_file(fd);
+		struct digest d = {0};
+		int r = fd < 0 ? fd : hash_file(fd, &d);
+		if (r < 0 && fault_may_pass(r))
+			return STORE_UNREADABLE;
 		changed |= digest_equal(&d, &meta->files[i]) ? 0 : 1u << i;
 	}
 	return changed;
@@ -241,14 +283,18 @@ int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], cons
 	mode_t reach = 0700 | ((owner->mode & 0040) ? 0050 : 0); /* a group that may read the key must reach it */
 	if ((geteuid() == 0 && fchown(generation, owner->uid, owner->gid) < 0) || fchmod(generation, reach) < 0)
 		return fault_errno(fault, errno, "can't give %s its owner", path);
+	int r = sync_files(fds);
+	if (r < 0)
+		return fault_errno(fault, r, "can't finish %s", path);
 	AUTO_CLOSE int generations = open_generations(folder, fault);
-	int r = generations < 0 ? generations : files_sync_folder(generation, fault);
+	r = generations < 0 ? generations : files_sync_folder(generation, fault);
 	if (r == 0)
 		r = files_sync_folder(generations, fault);
 	struct meta sealed = *meta;
 	struct digest files[STORE_FILES];
-	for (int i = 0; i < STORE_FILES; i++)
-		files[i] = hash_file(fds[i]);
+	for (int i = 0; r == 0 && i < STORE_FILES; i++)
+		if ((r = hash_file(fds[i], &files[i])) < 0)
+			fault_errno(fault, r, "can't finish %s/%s", path, store_file_name[i]);
 	sealed.files = files;
 	return r < 0 ? r : meta_save(generation, &sealed, fault); /* last: it makes the generation exist */
 }
@@ -301,8 +347,13 @@ static int exchange_and_look(int folder, unsigned int from, unsigned int to, boo
 	int r = files_exchange(folder, "live", "next", fault);
 	if (r < 0)
 		return r;
-	if (store_link_number(folder, "next", NULL) == (int)from)
-		return files_remove(folder, "next", fault);
+	int came_out = store_link_number(folder, "next", fault);
+	if (came_out == (int)from) /* where a power cut brings it back, store_look ends it */
+		return unlinkat(folder, "next", 0) < 0 && errno != ENOENT
+			       ? fault_errno(fault, errno, "can't remove next")
+			       : 0;
+	if (came_out < 0 && came_out != -EINVAL) /* not known whose it is: store_look ends it */
+		return came_out;
 	*ret_foreign = true; /* somebody replaced the link between our look and the exchange: give it back */
 	return give_back(folder, store_generation_path(to, ours), fault);
 }
@@ -334,9 +385,9 @@ int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_for
 		*ret_foreign = errno == EEXIST;
 		return *ret_foreign ? 0 : fault_errno(fault, errno, "can't make the link live");
 	}
-	r = files_link(folder, "next", path, fault); /* store_look has seen that no stranger's link has this name */
-	if (r < 0)
-		return r;
+	/* store_look has seen that no stranger's link has this name; the exchange makes it durable */
+	if (symlinkat(path, folder, "next") < 0)
+		return fault_errno(fault, errno, "can't make link next");
 	r = exchange_and_look(folder, from, to, ret_foreign, fault);
 	return r == -EINVAL || r == -ENOSYS || r == -EXDEV ? rename_over(folder, fault) : r;
 }
@@ -347,9 +398,11 @@ int store_exchange(int folder, unsigned int from, unsigned int to, bool *ret_for
 static int finish_look(int folder, unsigned int old, unsigned int new, int live, struct fault *fault)
 {
 	char target[LINK_MAX_LENGTH], ours[32];
-	int r = files_read_link(folder, "next", target, sizeof target, NULL);
+	int r = files_read_link(folder, "next", target, sizeof target, fault);
 	if (r == -ENOENT)
 		return live;
+	if (r < 0 && r != -EINVAL && r != -ENAMETOOLONG) /* not known whose it is */
+		return r;
 	unsigned int came_out = r < 0 ? 0 : target_number(target);
 	if (came_out && (came_out == old || came_out == new)) {
 		r = files_remove(folder, "next", fault);
@@ -375,16 +428,6 @@ int store_look(int folder, unsigned int old, unsigned int new, enum txn_disk *re
 	return 0;
 }
 
-/* Which generations a link names. */
-static bool is_named(int folder, unsigned int number)
-{
-	static const char *const links[] = {"live", "standby", "next"};
-	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
-		if (store_link_number(folder, links[i], NULL) == (int)number)
-			return true;
-	return false;
-}
-
 int store_sweep(int folder, bool next_too, struct fault *fault)
 {
 	struct words names = {0};
@@ -398,7 +441,7 @@ int store_sweep(int folder, bool next_too, struct fault *fault)
 	for (size_t i = 0; r == 0 && i < names.n; i++) {
 		AUTO_FREE char *meta = xasprintf("%s/meta.json", names.v[i]);
 		if (faccessat(generations, meta, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&
-		    !is_named(folder, folder_number(names.v[i])))
+		    !may_be_named(folder, folder_number(names.v[i])))
 			r = files_remove_tree(generations, names.v[i], fault);
 	}
 	words_done(&names);
@@ -423,7 +466,7 @@ int store_prune(int folder, unsigned int keep, struct fault *fault)
 	AUTO_CLOSE int generations = open_generations(folder, fault);
 	int r = generations < 0 ? generations : list_generations(generations, &names, fault);
 	for (size_t i = 0; r == 0 && i + keep < names.n; i++)
-		if (!is_named(folder, folder_number(names.v[i])))
+		if (!may_be_named(folder, folder_number(names.v[i])))
 			r = files_remove_tree(generations, names.v[i], fault);
 	words_done(&names);
 	return r;

@@ -23,17 +23,20 @@ struct store_owner {
 
 /* Every function takes the open folder of the certificate (STATE/certificates/NAME); 0 or negative errno. */
 
-/* A new generation with empty files, open for writing; *ret_number counts up and is never used twice while a link names
- * it. */
-int store_begin(int folder, unsigned int *ret_number, int ret_fds[STORE_FILES], struct fault *fault);
+/* A new generation with empty files, open for writing. *ret_number is higher than `above` and than that of any
+ * generation there is, and none that a link names. */
+int store_begin(int folder, unsigned int above, unsigned int *ret_number, int ret_fds[STORE_FILES],
+		struct fault *fault);
 /* Sets owner and mode, syncs everything, writes meta.json with the files' digests: from here on the generation exists.
  */
 int store_seal(int folder, unsigned int number, const int fds[STORE_FILES], const struct meta *meta,
 	       const struct store_owner *owner, struct fault *fault);
+/* -EBUSY where a link names it, or may: one can't be read now. */
 int store_remove(int folder, unsigned int number, struct fault *fault);
 
 /* Which files of a sealed generation are not as they were sealed: a bit each, in the order of store_file_name; a
- * missing one too. */
+ * missing one too. STORE_UNREADABLE alone: the machine is in trouble, and nothing can be said of them. */
+#define STORE_UNREADABLE (1u << STORE_FILES)
 unsigned int store_changed_files(int folder, const struct meta *meta);
 
 int store_read_meta(int folder, unsigned int number, struct meta *ret, struct fault *fault); /* meta_done when 0 */

@@ -104,7 +104,9 @@ static void add_address(struct webconf_host *h, const struct webconf_place *at, 
 	const char *bracket = *text == '[' ? strchr(text, ']') : NULL, *colon = strrchr(bracket ? bracket : text, ':');
 	AUTO_FREE char *host = colon ? xstrndup(text, (size_t)(colon - text)) : xstrdup(text);
 	struct webconf_listen *l = host_add_listen(h);
-	l->address = xasprintf("%s:%s", strcasecmp(host, "_default_") == 0 ? "*" : host, colon ? colon + 1 : "*");
+	bool any = strcasecmp(host, "_default_") == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
+	AUTO_FREE char *address = xasprintf("%s:%s", any ? "*" : host, colon ? colon + 1 : "*");
+	l->address = address_usual(address);
 	l->at = *at;
 }
 
@@ -148,7 +150,7 @@ static void walk_section(const struct walk *walk, const struct node *node, const
 			strcasecmp(name, "If") == 0 || strcasecmp(name, "ElseIf") == 0 || strcasecmp(name, "Else") == 0;
 		below.in_if |= is_if;
 		below.in_folder |= !is_if;
-		if (strcasecmp(name, "MDomainSet") == 0)
+		if (strcasecmp(name, "MDomainSet") == 0 || strcasecmp(name, "MDomain") == 0)
 			add_managed(walk->a, args);
 	}
 	if (holds)
@@ -163,7 +165,7 @@ static void listen_on(struct apache *a, const struct walk *walk, const struct no
 	const char *port = strrchr(whole, ':') + 1;
 	add_address(&a->listens, &at, whole);
 	if (args->n > 1 ? strcasecmp(args->v[1], "https") == 0 : strcmp(port, "443") == 0)
-		words_add(&a->https_ports, port);
+		words_add(&a->https, a->listens.listens[a->listens.nlistens - 1].address);
 }
 
 /* Statements that decide about what is read; false: none of them. */
@@ -230,7 +232,7 @@ static void apache_done(struct apache *a)
 	words_done(&a->defines);
 	words_done(&a->modules);
 	words_done(&a->managed);
-	words_done(&a->https_ports);
+	words_done(&a->https);
 }
 
 void apache_read(struct reading *r, const char *config)

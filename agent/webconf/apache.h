@@ -16,9 +16,11 @@ struct values {
 /* What one server (the main one or a virtual host) says of TLS. */
 struct scope {
 	size_t host;
+	char *name; /* ServerName; NULL: not said */
 	struct values certificates, keys;
 	struct webconf_value chain, tickets;
 	int8_t engine, staple, verify; /* 0: not said, 1: on, -1: off */
+	int8_t https;                  /* Protocol https */
 };
 struct apache {
 	struct reading *r;
@@ -26,7 +28,7 @@ struct apache {
 	struct words defines;        /* "NAME" or "NAME=value" */
 	struct words modules;        /* "ssl_module" */
 	struct words managed;        /* names that mod_md takes care of */
-	struct words https_ports;    /* of Listen ... https */
+	struct words https;          /* addresses of Listen ... https */
 	struct webconf_host listens; /* only its listens: the Listen directives */
 	struct macro *macros;
 	size_t nmacros;
@@ -34,7 +36,8 @@ struct apache {
 	size_t nkept;
 	struct scope main, *scopes; /* of the virtual hosts */
 	size_t nscopes;
-	size_t expanded; /* statements of macros, each use counted */
+	struct words claimed; /* addresses of virtual hosts, each once, sorted */
+	size_t expanded;      /* statements of macros, each use counted */
 };
 
 /* Where a statement stands and what is around it. */
@@ -63,6 +66,8 @@ struct scope *apache_scope(const struct walk *walk);
 /* Directives of a server: names, certificates ... */
 void apache_directive(const struct walk *walk, const struct node *node, const struct words *arguments,
 		      const char *unknown);
+/* Which virtual host answers where: TLS, names, and whether anything gets to it. */
+void apache_answers(struct apache *a);
 /* After everything was read: what a virtual host takes from the main server, and who answers on which address. */
 void apache_finish(struct apache *a);
 #endif

@@ -61,15 +61,53 @@ static void set_value(struct webconf_value *to, struct webconf_value value)
 	*to = value;
 }
 
-/* "https://www.example.jp:443" -> "www.example.jp" */
-static void add_name(struct webconf_host *h, const char *text)
+/* "https://www.example.jp:443" -> "www.example.jp"; the caller frees */
+static char *bare_name(const char *text)
 {
 	const char *scheme = strstr(text, "://");
 	const char *name = scheme ? scheme + 3 : text;
 	size_t len = *name == '[' ? strcspn(name, "]") + 1 : strcspn(name, ":");
 	if (len > strlen(name))
 		len = strlen(name);
-	words_add_n(&h->names, name, len);
+	return xstrndup(name, len);
+}
+
+/* Only ServerAlias may hold a wildcard; the last ServerName counts. */
+static void set_name(const struct walk *walk, const struct node *node, const char *text)
+{
+	struct scope *s = apache_scope(walk);
+	free(s->name);
+	s->name = bare_name(text);
+	if (!strpbrk(s->name, "*?"))
+		return;
+	reading_note(
+		walk->a->r, walk->file, node->line,
+		"ServerName %s is no wildcard to Apache: only a ServerAlias can be one, so no visitor asks for this",
+		s->name);
+	*s->name = '\0';
+}
+
+static void add_name(struct webconf_host *h, const char *text)
+{
+	AUTO_FREE char *name = bare_name(text);
+	words_add(&h->names, name);
+}
+
+/* ServerName first; without one a host on every address has that of the main server. */
+static void finish_names(const struct apache *a, const struct scope *s)
+{
+	struct webconf_host *h = &a->r->w->hosts[s->host];
+	struct words names = {0};
+	const char *name = s->name;
+	for (size_t i = 0; !name && i < h->nlistens; i++)
+		if (strncmp(h->listens[i].address, "*:", 2) == 0)
+			name = a->main.name;
+	if (name && *name)
+		words_add(&names, name);
+	for (size_t i = 0; i < h->names.n; i++)
+		words_add(&names, h->names.v[i]);
+	words_done(&h->names);
+	h->names = names;
 }
 
 /* true: it was a directive that names a file of a pair. */
@@ -97,6 +135,8 @@ static bool read_use(const struct walk *walk, const struct node *node, const cha
 		enum webconf_use_kind kind;
 	} uses[] = {{"SSLProxyMachineCertificateFile", WEBCONF_USE_CLIENT_CERTIFICATE},
 		    {"SSLProxyMachineCertificateChainFile", WEBCONF_USE_TRUSTED},
+		    {"MDCertificateFile", WEBCONF_USE_MANAGED},
+		    {"MDCertificateKeyFile", WEBCONF_USE_MANAGED},
 		    {"SSLCACertificateFile", WEBCONF_USE_TRUSTED},
 		    {"SSLOCSPResponderCertificateFile", WEBCONF_USE_TRUSTED}};
 	for (size_t i = 0; i < ARRAY_SIZE(uses); i++) {
@@ -125,6 +165,27 @@ static int8_t switched(const char *text)
 	return strcasecmp(text, "off") == 0 || strcasecmp(text, "none") == 0 ? -1 : 1;
 }
 
+/* Certificates that come in by another door than mod_ssl's usual directives. */
+static void note_strange(const struct walk *walk, const struct node *node, const struct words *args)
+{
+	static const char *const directives[] = {"TLSCertificate",
+						 "GnuTLSCertificateFile",
+						 "GnuTLSX509CertificateFile",
+						 "GnuTLSKeyFile",
+						 "GnuTLSX509KeyFile",
+						 "NSSNickname",
+						 "NSSECCNickname",
+						 "SSLProxyMachineCertificatePath"};
+	const char *name = node->words[0].text;
+	bool strange = strcasecmp(name, "SSLOpenSSLConfCmd") == 0 &&
+		       (strcasecmp(args->v[0], "Certificate") == 0 || strcasecmp(args->v[0], "PrivateKey") == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(directives); i++)
+		strange |= strcasecmp(name, directives[i]) == 0;
+	if (strange)
+		reading_note(walk->a->r, walk->file, node->line, "%s is not followed: what it names is not shown here",
+			     name);
+}
+
 void apache_directive(const struct walk *walk, const struct node *node, const struct words *args, const char *unknown)
 {
 	const char *name = node->words[0].text;
@@ -137,14 +198,17 @@ void apache_directive(const struct walk *walk, const struct node *node, const st
 	}
 	if (read_pair(walk, node, args->v[0], unknown) || read_use(walk, node, args->v[0], unknown))
 		return;
+	note_strange(walk, node, args);
 	if (strcasecmp(name, "SSLEngine") == 0)
 		s->engine = switched(args->v[0]);
+	else if (strcasecmp(name, "Protocol") == 0)
+		s->https = strcasecmp(args->v[0], "https") == 0 ? 1 : -1;
 	else if (strcasecmp(name, "SSLUseStapling") == 0)
 		s->staple = switched(args->v[0]);
 	else if (strcasecmp(name, "SSLVerifyClient") == 0 && !walk->in_folder)
 		s->verify = switched(args->v[0]);
-	else if (strcasecmp(name, "ServerName") == 0 && h)
-		add_name(h, args->v[0]);
+	else if (strcasecmp(name, "ServerName") == 0)
+		set_name(walk, node, args->v[0]);
 	else if (strcasecmp(name, "ServerAlias") == 0 && h)
 		for (size_t i = 0; i < args->n; i++)
 			add_name(h, args->v[i]);
@@ -192,13 +256,20 @@ static void take_pairs(struct webconf_host *h, const struct scope *s, const stru
 	}
 }
 
+static bool is_listened_on(const struct apache *a, const char *address)
+{
+	for (size_t i = 0; i < a->listens.nlistens; i++)
+		if (strcasecmp(a->listens.listens[i].address, address) == 0)
+			return true;
+	return false;
+}
+
+/* The protocol of its first address that is a Listen's as it stands there; without an SSLEngine it decides. */
 static bool is_https(const struct apache *a, const struct webconf_host *h)
 {
-	for (size_t i = 0; i < h->nlistens; i++) {
-		const char *port = strrchr(h->listens[i].address, ':') + 1;
-		if (words_has(&a->https_ports, port))
-			return true;
-	}
+	for (size_t i = 0; h->context == WEBCONF_VHOST && i < h->nlistens; i++)
+		if (is_listened_on(a, h->listens[i].address))
+			return words_has(&a->https, h->listens[i].address);
 	return false;
 }
 
@@ -213,6 +284,7 @@ static void finish_host(struct apache *a, const struct scope *s)
 	bool is_main = s == &a->main;
 	const struct scope *above = is_main ? &nothing : &a->main;
 	struct webconf_host *h = &a->r->w->hosts[s->host];
+	finish_names(a, s);
 	take_pairs(h, s, above);
 	const struct webconf_value *tickets = s->tickets.text ? &s->tickets : &above->tickets;
 	if (tickets->text) {
@@ -222,7 +294,8 @@ static void finish_host(struct apache *a, const struct scope *s)
 		use_add(a->r, h, WEBCONF_USE_TICKET_KEY, "SSLSessionTicketKeyFile", &value);
 	}
 	int8_t engine = first_said(s->engine, above->engine);
-	h->tls = engine > 0 || (engine == 0 && h->npairs > 0 && is_https(a, h));
+	int8_t https = first_said(s->https, above->https);
+	h->tls = engine > 0 || (engine == 0 && h->npairs > 0 && (https ? https > 0 : is_https(a, h)));
 	h->must_staple = first_said(s->staple, above->staple) > 0;
 	h->demands_client = first_said(s->verify, above->verify) > 0;
 	for (size_t i = 0; i < h->nlistens; i++)
@@ -270,12 +343,6 @@ static void add_main(struct apache *a)
 	finish_host(a, &a->main);
 }
 
-static void first_is_default(struct webconf_listen **v, size_t n)
-{
-	if (n)
-		v[0]->default_server = true;
-}
-
 static void scope_done(struct scope *s)
 {
 	struct values *lists[] = {&s->certificates, &s->keys};
@@ -284,6 +351,7 @@ static void scope_done(struct scope *s)
 			value_done(&lists[i]->v[j]);
 		free(lists[i]->v);
 	}
+	free(s->name);
 	value_done(&s->chain);
 	value_done(&s->tickets);
 }
@@ -293,7 +361,7 @@ void apache_finish(struct apache *a)
 	for (size_t i = 0; i < a->nscopes; i++)
 		finish_host(a, &a->scopes[i]);
 	add_main(a);
-	addresses_each(a->r->w, WEBCONF_VHOST, first_is_default);
+	apache_answers(a);
 	for (size_t i = 0; i < a->nscopes; i++)
 		scope_done(&a->scopes[i]);
 	scope_done(&a->main);

@@ -42,7 +42,7 @@ struct reading {
 	struct webconf *w;
 	const struct webconf_source *source;
 	const struct webconf_facts *facts;
-	size_t reads, bytes;               /* so far */
+	size_t reads, bytes, matches;      /* so far */
 	uint32_t stack[WEBCONF_DEPTH_MAX]; /* files that include each other */
 	size_t depth;
 };
@@ -68,13 +68,25 @@ void value_copy(struct webconf_value *to, const struct webconf_value *from);
 void value_done(struct webconf_value *v);
 struct webconf_host *host_add(struct reading *r, enum webconf_context context, uint32_t file, const struct node *node);
 struct webconf_listen *host_add_listen(struct webconf_host *h);
+void listen_done(struct webconf_listen *l);
 struct webconf_pair *host_add_pair(struct webconf_host *h);
 /* Adds to the host, or to those outside of all hosts where h is NULL. Takes the value over. */
 void use_add(struct reading *r, struct webconf_host *h, enum webconf_use_kind kind, const char *directive,
 	     struct webconf_value *file);
 
-/* Calls `each` with the listens of hosts of a context that have the same address, in the order of the configuration. */
-void addresses_each(struct webconf *w, enum webconf_context context, void (*each)(struct webconf_listen **v, size_t n));
+/* A host at one of its addresses. */
+struct end {
+	struct webconf_host *host;
+	struct webconf_listen *listen;
+	size_t order;
+};
+/* Calls `each` with those of a context that have the same address, in the order of the configuration. */
+void addresses_each(struct webconf *w, enum webconf_context context,
+		    void (*each)(void *baton, const struct end *v, size_t n), void *baton);
+/* "10.0.0.1:443" as the server takes it: its host in the one usual form. The caller frees. */
+char *address_usual(const char *address);
+/* Which names on this address another server has: noted, and kept in listen->taken. */
+void nginx_answers(struct reading *r, const struct end *v, size_t n);
 
 void nginx_read(struct reading *r, const char *config);
 void apache_read(struct reading *r, const char *config);

@@ -2,6 +2,7 @@
  * have their own, also where they stand behind them; so servers are finished at the end of their level. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/memory.h"
 #include "webconf/inside.h"
@@ -27,6 +28,8 @@ struct values {
 struct scope {
 	struct values lists[INHERITED];
 	int8_t flags[FLAGS]; /* 0: not said, 1: on, -1: off */
+	bool commands;       /* ssl_conf_command stands here: all of the level above are off */
+	bool overridden;     /* one of them names a certificate or a key */
 	size_t host;         /* index */
 };
 enum level { LEVEL_MAIN, LEVEL_SERVERS, LEVEL_SERVER, LEVEL_BELOW };
@@ -110,11 +113,14 @@ static void add_addresses(struct webconf_host *h, const struct webconf_listen *l
 	}
 	unsigned long first = strtoul(port, &end, 10), last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
 	if (*end || first > last || last > 65535 || last - first > 256) {
-		add_address(h, like, xasprintf("%s:%s", host, port));
+		AUTO_FREE char *address = xasprintf("%s:%s", host, port);
+		add_address(h, like, address_usual(address));
 		return;
 	}
-	for (unsigned long p = first; p <= last; p++)
-		add_address(h, like, xasprintf("%s:%lu", host, p));
+	for (unsigned long p = first; p <= last; p++) {
+		AUTO_FREE char *address = xasprintf("%s:%lu", host, p);
+		add_address(h, like, address_usual(address));
+	}
 }
 
 static void read_listen(const struct walk *walk, uint32_t file, const struct node *node)
@@ -148,10 +154,42 @@ static bool read_client(const struct walk *walk, uint32_t file, const struct nod
 	return true;
 }
 
+/* Of other builds: Tengine's and Angie's certificates of other kinds. */
+static void note_strange(const struct walk *walk, uint32_t file, const struct node *node)
+{
+	static const char *const known[] = {
+		"ssl_client_certificate", "ssl_trusted_certificate",     "ssl_certificate",
+		"ssl_certificate_key",    "ssl_certificate_compression", "ssl_certificate_cache"};
+	const char *name = node->words[0].text;
+	if (strncmp(name, "ssl_", 4) != 0 || !strstr(name, "certificate") || strstr(name, "_by_lua"))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(name, known[i]) == 0)
+			return;
+	reading_note(walk->r, file, node->line, "%s is not understood: it may bring in another certificate", name);
+}
+
+/* ssl_conf_command Certificate FILE: OpenSSL takes it in the place of ssl_certificate */
+static void read_command(struct scope *s, const struct node *node)
+{
+	const char *command = node->words[1].text;
+	s->commands = true;
+	s->overridden |= strcasecmp(command, "Certificate") == 0 || strcasecmp(command, "PrivateKey") == 0;
+}
+
+/* ssl_verify_client optional and optional_no_ca demand nothing. */
+static bool is_off(const char *text)
+{
+	return strcmp(text, "off") == 0 || strncmp(text, "optional", 8) == 0;
+}
+
 /* Directives of the levels http and server. */
 static void read_setting(const struct walk *walk, uint32_t file, const struct node *node)
 {
 	const char *name = node->words[0].text;
+	note_strange(walk, file, node);
+	if (strcmp(name, "ssl_conf_command") == 0)
+		read_command(walk->scope, node);
 	for (size_t i = 0; i < INHERITED; i++) {
 		struct values *list = &walk->scope->lists[i];
 		if (strcmp(name, inherited_names[i]) != 0)
@@ -164,7 +202,7 @@ static void read_setting(const struct walk *walk, uint32_t file, const struct no
 	}
 	for (size_t i = 0; i < FLAGS; i++)
 		if (strcmp(name, flag_names[i]) == 0)
-			walk->scope->flags[i] = strcmp(node->words[1].text, "off") == 0 ? -1 : 1;
+			walk->scope->flags[i] = is_off(node->words[1].text) ? -1 : 1;
 }
 
 static void read_server(const struct walk *walk, uint32_t file, const struct node *node)
@@ -271,11 +309,20 @@ static void walk_block(const struct walk *walk, uint32_t file, const struct node
 	walk_nodes(&below, file, node->children, node->nchildren);
 }
 
+/* ssl_certificate"/p" is one word to nginx: it reads a quote as one only where a word begins. */
+static bool is_glued(const struct node *node)
+{
+	return !node->words[0].quoted && strpbrk(node->words[0].text, "\"'");
+}
+
 static void walk_nodes(const struct walk *walk, uint32_t file, const struct node *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct node *node = &v[i];
 		const char *name = node->words[0].text;
+		if (walk->level != LEVEL_BELOW && is_glued(node))
+			reading_note(walk->r, file, node->line,
+				     "no directive is called %s: a space is missing before the quote", name);
 		if (walk->level == LEVEL_SERVER)
 			read_server(walk, file, node);
 		if (node->block)
@@ -332,6 +379,10 @@ static void finish_server(struct reading *r, struct scope *s, const struct scope
 			use_add(r, h, uses[which], inherited_names[which], &value);
 		}
 	}
+	if (s->commands ? s->overridden : above->overridden) {
+		free(h->managed_by);
+		h->managed_by = xstrdup("ssl_conf_command, which names a certificate or key in the place of these");
+	}
 	h->rejects = flags[REJECTS] > 0;
 	h->must_staple = flags[STAPLING] > 0;
 	h->demands_client = flags[VERIFY] > 0;
@@ -344,29 +395,50 @@ static void finish_server(struct reading *r, struct scope *s, const struct scope
 }
 
 /* Servers on one address share what its listen directives say: each of them ends TLS if one says "ssl". */
-static void finish_address(struct webconf_listen **v, size_t n)
+static void finish_address(void *reading, const struct end *v, size_t n)
 {
 	bool tls = false, proxy = false, said = false;
 	for (size_t i = 0; i < n; i++) {
-		tls |= v[i]->tls;
-		proxy |= v[i]->proxy_protocol;
-		said |= v[i]->default_server;
+		tls |= v[i].listen->tls;
+		proxy |= v[i].listen->proxy_protocol;
+		said |= v[i].listen->default_server;
 	}
 	for (size_t i = 0; i < n; i++) {
-		v[i]->tls = tls;
-		v[i]->proxy_protocol = proxy;
+		v[i].listen->tls = tls;
+		v[i].listen->proxy_protocol = proxy;
 	}
-	v[0]->default_server |= !said;
+	v[0].listen->default_server |= !said;
+	if (tls)
+		nginx_answers(reading, v, n);
+}
+
+/* nginx does not start where the server that answers first on an address has none; a visitor of any other that has none
+ * is shown what that one has. */
+static void note_bare(struct reading *r, const struct webconf_host *h)
+{
+	bool first = false;
+	if (!h->tls || h->npairs || h->rejects || h->managed_by)
+		return;
+	for (size_t i = 0; i < h->nlistens; i++)
+		first |= h->listens[i].tls && h->listens[i].default_server;
+	if (h->context != WEBCONF_HTTP || first)
+		reading_note(r, h->at.file, h->at.line, "it ends TLS, but has no ssl_certificate");
+	else
+		reading_note(r, h->at.file, h->at.line,
+			     "it has no ssl_certificate: its visitors are shown that of the default server of its "
+			     "address");
 }
 
 static void finish_addresses(struct reading *r, enum webconf_context context)
 {
 	struct webconf *w = r->w;
-	addresses_each(w, context, finish_address);
+	addresses_each(w, context, finish_address, r);
 	for (size_t i = 0; i < w->nhosts; i++) {
 		struct webconf_host *h = &w->hosts[i];
 		for (size_t j = 0; h->context == context && j < h->nlistens; j++)
 			h->tls |= h->listens[j].tls;
+		if (h->context == context)
+			note_bare(r, h);
 	}
 }
 

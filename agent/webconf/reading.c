@@ -175,6 +175,12 @@ struct webconf_listen *host_add_listen(struct webconf_host *h)
 	return &h->listens[h->nlistens++];
 }
 
+void listen_done(struct webconf_listen *l)
+{
+	free(l->address);
+	words_done(&l->taken);
+}
+
 struct webconf_pair *host_add_pair(struct webconf_host *h)
 {
 	h->pairs = xrealloc(h->pairs, (h->npairs + 1) * sizeof *h->pairs);

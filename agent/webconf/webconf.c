@@ -47,7 +47,7 @@ static void host_done(struct webconf_host *h)
 {
 	words_done(&h->names);
 	for (size_t i = 0; i < h->nlistens; i++)
-		free(h->listens[i].address);
+		listen_done(&h->listens[i]);
 	for (size_t i = 0; i < h->npairs; i++) {
 		value_done(&h->pairs[i].certificate);
 		value_done(&h->pairs[i].key);
@@ -76,6 +76,22 @@ void webconf_free(struct webconf *w)
 	free(w->notes);
 	uses_done(w->uses, w->nuses);
 	free(w);
+}
+
+static bool listen_shows(const struct webconf_host *h, const struct webconf_listen *l)
+{
+	bool named = false;
+	for (size_t i = 0; !named && i < h->names.n; i++)
+		named = !words_has(&l->taken, h->names.v[i]);
+	return l->tls && !l->unreached && (named || l->default_server);
+}
+
+bool webconf_shows(const struct webconf_host *h)
+{
+	bool shows = h->starttls;
+	for (size_t i = 0; i < h->nlistens; i++)
+		shows |= listen_shows(h, &h->listens[i]);
+	return shows && !h->rejects;
 }
 
 char *webconf_where(const struct webconf *w, const struct webconf_place *at)

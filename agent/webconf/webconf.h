@@ -67,10 +67,12 @@ struct webconf_pair {
 
 struct webconf_listen {
 	char *address; /* "*:443" "127.0.0.1:443" "[::]:443" "unix:/path" "host:443"; Apache without a port: "host:*" */
-	bool tls;
+	bool tls;      /* what comes in here speaks TLS */
 	bool default_server; /* answers to a name that nobody has: said so, or the first on this address */
 	bool proxy_protocol;
 	bool quic;
+	bool unreached;     /* no connection that ends TLS gets here: nothing listens, or another host takes all */
+	struct words taken; /* names of the host that another host answers to here */
 	struct webconf_place at;
 };
 
@@ -82,6 +84,7 @@ enum webconf_use_kind {
 	WEBCONF_USE_TICKET_KEY, /* ssl_session_ticket_key, SSLSessionTicketKeyFile */
 	WEBCONF_USE_PASSWORD,   /* ssl_password_file */
 	WEBCONF_USE_TRUSTED,    /* ssl_trusted_certificate, SSLOCSP... */
+	WEBCONF_USE_MANAGED,    /* MDCertificateFile, MDCertificateKeyFile: what mod_md hands on */
 	WEBCONF_USE_KINDS
 };
 struct webconf_use {
@@ -111,7 +114,7 @@ struct webconf_host {
 	size_t npairs;
 	struct webconf_use *uses;
 	size_t nuses;
-	bool tls;            /* it ends TLS on at least one address */
+	bool tls;            /* it is to end TLS: its pairs are loaded */
 	bool starttls;       /* mail: after STARTTLS */
 	bool rejects;        /* ssl_reject_handshake: no certificate is needed */
 	bool must_staple;    /* stapling is switched on */
@@ -147,6 +150,8 @@ struct webconf {
 struct webconf *webconf_read(enum webconf_kind kind, const char *config, const struct webconf_facts *facts,
 			     const struct webconf_source *source);
 void webconf_free(struct webconf *w);
+/* Is a certificate of this host ever shown: at one of its addresses, for a name of it or as the default? */
+bool webconf_shows(const struct webconf_host *h);
 /* "FILE:LINE" of a place; the caller frees. */
 char *webconf_where(const struct webconf *w, const struct webconf_place *at);
 #endif

@@ -14,8 +14,9 @@ enum check_role {
 	CHECK_INTERMEDIATE, /* certificates that may complete the chain, never the leaf */
 	CHECK_LIVE, /* combined.pem of the live generation: its other blocks go on; what is no worse than this does not
 		       block */
-	CHECK_PASSWORD,  /* lines of passwords to try */
-	CHECK_WEAK_KEYS, /* a part of Debian's list of weak keys (pki/weak.h) */
+	CHECK_PASSWORD,   /* lines of passwords to try */
+	CHECK_WEAK_KEYS,  /* a part of Debian's list of weak keys (pki/weak.h) */
+	CHECK_LOCAL_ROOT, /* of the system's trust store, but not public (settings/systemroots.h) */
 	CHECK_ROLES
 };
 enum check_profile { CHECK_PROFILE_AUTO, CHECK_PROFILE_PUBLIC, CHECK_PROFILE_PRIVATE, CHECK_PROFILES };

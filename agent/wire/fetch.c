@@ -38,6 +38,7 @@ void fetch_request_pack(struct packer *p, const struct fetch_request *r)
 	pack_u32(p, r->deadline_ms);
 	pack_u8(p, r->redirects);
 	pack_u8(p, r->from_file);
+	pack_u8(p, r->keep);
 	pack_u8(p, r->renewal_info);
 	pack_digest(p, &r->child);
 	pack_string(p, r->etag);
@@ -60,6 +61,7 @@ int fetch_request_unpack(struct unpacker *u, struct fetch_request *ret)
 	ret->deadline_ms = unpack_u32(u);
 	ret->redirects = unpack_u8(u);
 	ret->from_file = unpack_below(u, 2);
+	ret->keep = unpack_below(u, 2);
 	ret->renewal_info = unpack_below(u, 2);
 	ret->child = unpack_digest(u);
 	ret->etag = unpack_string(u);

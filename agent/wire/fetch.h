@@ -1,8 +1,9 @@
 /* MESSAGE_FETCH, answered by a "fetch" worker: what does a CA publish about certificates that have one issuer? One job
  * asks one source: the CRL of an issuer serves all items of the job, an OCSP responder and a server of renewal
  * information are asked for each. Descriptors beside the request: a PEM file that holds the certificate `child` and
- * those above it; then, where `from_file`, the CRL itself. Descriptor 4 is the trust store: issuers that no server
- * sends stand there, and https is verified with it. All of it is public; no key ever reaches this worker. */
+ * those above it; then, where `from_file`, the CRL itself, or, where `keep`, a pipe. Descriptor 4 is the trust store:
+ * issuers that no server sends stand there, and https is verified with it. All of it is public; no key ever reaches
+ * this worker. */
 #ifndef WIRE_FETCH_H
 #define WIRE_FETCH_H
 #include "base/text.h"
@@ -17,12 +18,13 @@ enum fetch_kind {
 };
 extern const char *const fetch_kind_name[FETCH_KINDS];
 
-#define FETCH_ITEMS_MAX 1000 /* of one CRL job: request and reply always fit */
-#define FETCH_ASKED_MAX 80   /* of one OCSP or ARI job: each is a request of its own */
-#define FETCH_URLS_MAX  8    /* taken of one certificate */
-#define FETCH_URL_MAX   1000 /* bytes; a longer one is not asked */
-#define FETCH_TEXT_MAX  200  /* bytes of a text in a reply */
-#define FETCH_REDIRECTS 5    /* of one question, over all jobs */
+#define FETCH_ITEMS_MAX 1000  /* of one CRL job: request and reply always fit */
+#define FETCH_ASKED_MAX 80    /* of one OCSP or ARI job: each is a request of its own */
+#define FETCH_URLS_MAX  8     /* taken of one certificate */
+#define FETCH_URL_MAX   1000  /* bytes; a longer one is not asked */
+#define FETCH_KEEP_MAX  16384 /* bytes of an OCSP answer that is kept: a pipe takes it whole */
+#define FETCH_TEXT_MAX  200   /* bytes of a text in a reply */
+#define FETCH_REDIRECTS 5     /* of one question, over all jobs */
 
 struct fetch_item {
 	char *id; /* serial, hexadecimal; ARI: certID */
@@ -36,9 +38,10 @@ struct fetch_request {
 	uint32_t deadline_ms;
 	uint8_t redirects; /* followed already, by jobs before this one */
 	bool from_file;
-	bool renewal_info;          /* ARI: urls name the renewalInfo of the directory itself: a redirect led there */
-	struct digest child;        /* SHA-256 of a certificate in the PEM file: who signed it is the issuer, and all
-				       items have its issuer and its distribution points */
+	bool keep;           /* OCSP, one item: a good answer itself goes into the descriptor behind the PEM file */
+	bool renewal_info;   /* ARI: urls name the renewalInfo of the directory itself: a redirect led there */
+	struct digest child; /* SHA-256 of a certificate in the PEM file: who signed it is the issuer, and all
+				items have its issuer and its distribution points */
 	char *etag, *last_modified; /* of the CRL that was read last; "": none */
 	char *number;               /* its CRLNumber, hexadecimal; "": none */
 	int64_t this_update;        /* its thisUpdate; 0: none. Neither goes back */

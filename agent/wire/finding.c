@@ -71,9 +71,11 @@ static const struct {
 				 false},
 	[FINDING_NO_STATUS_SOURCE] = {"NO_STATUS_SOURCE",
 				      "Nobody can see whether it was revoked; ask the CA for a CRL address.", false},
-	[FINDING_MUST_STAPLE] = {"MUST_STAPLE",
-				 "Make sure that the server staples OCSP responses from its first handshake on.",
-				 false},
+	[FINDING_MUST_STAPLE] =
+		{"MUST_STAPLE",
+		 "Make sure that the server staples OCSP responses from its first handshake on: nginx with "
+		 "ssl_stapling_file and staple = true in certswap.conf, Apache with SSLUseStapling.",
+		 false},
 	[FINDING_REVOKED] = {"REVOKED", "Have a new certificate issued, with a new key if the reason was the key.",
 			     false},
 	[FINDING_OLDER_THAN_LIVE] =

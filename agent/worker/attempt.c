@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "pki/cert.h"
 
 /* Whatever is served must be seen, weak or old as it may be; only what proves no key at all is left out. */
 #define CIPHERS_NEVER "!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
@@ -57,6 +58,7 @@ static int take_certificate(X509_STORE_CTX *store, void *unused)
 		a->outcome.sha256 = hash_bytes(der, (size_t)der_len);
 		a->outcome.spki = hash_bytes(spki, (size_t)spki_len);
 		write_serial(X509_get0_serialNumber(leaf), a->outcome.serial, sizeof a->outcome.serial);
+		a->outcome.demands_staple = cert_must_staple(leaf);
 		a->certificate = true;
 	}
 	OPENSSL_free(der);
@@ -147,13 +149,17 @@ static bool staples_for_another(const struct attempt *a, char *ret, size_t size)
 static bool end_shown(struct attempt *a)
 {
 	char other[48];
+	const unsigned char *der = NULL;
+	a->outcome.stapled = SSL_get_tlsext_status_ocsp_resp(a->ssl, &der) > 0;
 	bool expected = digest_equal(&a->outcome.sha256, &a->place->expect);
 	a->outcome.hopeless = expected && staples_for_another(a, other, sizeof other);
 	if (a->outcome.hopeless)
 		return end(
 			a, OUTCOME_TLS_FAILED,
 			"it shows the expected certificate with a stapled OCSP response for another one (serial %s): "
-			"put a response for serial %s where ssl_stapling_file points, or take that line out",
+			"put a response for serial %s where ssl_stapling_file points, or let certswap do it (option "
+			"staple), "
+			"or take that line out",
 			other, a->outcome.serial);
 	return end(a, OUTCOME_SHOWN, "%s", "");
 }
@@ -215,7 +221,7 @@ static bool begin_tls(struct attempt *a)
 	    (a->place->version == PROBE_TLS_1_2 && SSL_set_max_proto_version(a->ssl, TLS1_2_VERSION) != 1))
 		return end(a, OUTCOME_NO_ANSWER, "OpenSSL does not speak this version of TLS");
 	/* asked for: a server that fetches its responses itself has one before the first visitor comes */
-	if (SSL_set_tlsext_status_type(a->ssl, TLSEXT_STATUSTYPE_ocsp) != 1)
+	if (!a->unasked && SSL_set_tlsext_status_type(a->ssl, TLSEXT_STATUSTYPE_ocsp) != 1)
 		return end(a, OUTCOME_NO_ANSWER, "OpenSSL gives no connection");
 	SSL_set_msg_callback(a->ssl, note_message);
 	SSL_set_msg_callback_arg(a->ssl, a);
@@ -344,7 +350,8 @@ bool attempt_start(struct attempt *a, SSL_CTX *context, const struct probe_place
 			      .place = place,
 			      .context = context,
 			      .deadline_us = deadline_us,
-			      .outcome.began_us = now_us};
+			      .unasked = a->unasked,
+			      .outcome = {.began_us = now_us, .unasked = a->unasked}};
 	a->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0)
 		return end(a, OUTCOME_NO_ANSWER, "no socket: %s", strerror(errno));

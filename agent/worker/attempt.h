@@ -26,6 +26,7 @@ struct attempt {
 	char out[160]; /* to be written before anything else */
 	size_t out_len;
 	int64_t deadline_us;
+	bool unasked;     /* set before attempt_start: no OCSP response is asked for (RFC 6066 8) */
 	bool certificate; /* seen; TLS 1.2: then the signature over the key exchange; then the key is proved */
 	bool key_exchange;
 	bool proved;

@@ -11,6 +11,8 @@ struct probe_job {
 	char **problems;
 	int64_t start_us;
 };
+/* What every job needs of OpenSSL, looked up beforehand. */
+void probe_warm(void);
 /* Before the sandbox: host names -> addresses. Never fails as a whole. */
 void probe_prepare(struct probe_job *job, const struct probe_request *request);
 /* TCP ports that the job will connect to, each once; returns how many (at most PROBE_PLACES_MAX). */

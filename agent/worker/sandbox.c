@@ -121,13 +121,14 @@ int sandbox_close_descriptors(bool keep_trust, struct fault *fault)
 	return 0;
 }
 
-int sandbox_enter(enum sandbox_role role, const uint16_t *ports, size_t nports, struct fault *fault)
+int sandbox_enter(enum sandbox_role role, enum sandbox_other other, const uint16_t *ports, size_t nports,
+		  struct fault *fault)
 {
 	const struct landlock_net net = {
 		.ports = ports, .nports = nports, .connect = role == SANDBOX_PROBE || role == SANDBOX_FETCH};
 	int files = landlock_enter(&net, fault);
 	struct fault second = {0};
-	int calls = syscalls_enter(role, &second);
+	int calls = syscalls_enter(role, other, &second);
 	if (calls && files)
 		return fault_set(fault, -ENOSYS, "neither Landlock nor seccomp can be had here");
 	if (calls)

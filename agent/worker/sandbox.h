@@ -19,6 +19,13 @@ enum sandbox_role {
 };
 extern const char *const sandbox_role_name[SANDBOX_ROLES];
 
+/* What a system call gets that the role has no use for and that is not deadly anyhow. */
+enum sandbox_other {
+	SANDBOX_REFUSE, /* EPERM */
+	SANDBOX_KILL,   /* SIGSYS that ends the process: nothing is tried in vain unseen */
+	SANDBOX_TRAP    /* SIGSYS to a handler, for the self-test */
+};
+
 /* Gives up what needs no preparation: root for uid:gid (anything but 0; only where the process is root), new
  * privileges, core dumps, life after the parent's death, limits. Fails rather than stay root. */
 int sandbox_drop(enum sandbox_role role, uid_t uid, gid_t gid, struct fault *fault);
@@ -30,5 +37,6 @@ int sandbox_close_descriptors(bool keep_trust, struct fault *fault);
 /* Closes the door: Landlock, then seccomp. 0; -ENOSYS where the kernel lacks a part (`fault` names it; the other part
  * is in force): whether to go on is the caller's decision. Ports are those that SANDBOX_PROBE and SANDBOX_FETCH
  * may connect to. */
-int sandbox_enter(enum sandbox_role role, const uint16_t *ports, size_t nports, struct fault *fault);
+int sandbox_enter(enum sandbox_role role, enum sandbox_other other, const uint16_t *ports, size_t nports,
+		  struct fault *fault);
 #endif

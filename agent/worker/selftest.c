@@ -260,7 +260,8 @@ static _Noreturn void run_inside(const struct trial *t, enum sandbox_role role, 
 	static const uint16_t ports[] = {PORT_ALLOWED};
 	struct fault fault = {0};
 	given_socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (sandbox_drop(role, uid, gid, &fault) || sandbox_enter(role, ports, ARRAY_SIZE(ports), &fault)) {
+	if (sandbox_drop(role, uid, gid, &fault) ||
+	    sandbox_enter(role, SANDBOX_REFUSE, ports, ARRAY_SIZE(ports), &fault)) {
 		dprintf(STDERR_FILENO, "certswap-worker: %s\n", fault.text);
 		if (fault.code != -ENOSYS)
 			_exit(CHILD_NOT_SET_UP);
@@ -308,6 +309,8 @@ int selftest_run(uid_t uid, gid_t gid)
 		for (size_t i = 0; i < ARRAY_SIZE(trials); i++)
 			if (trials[i].roles & (1U << role))
 				good = run_trial(&trials[i], role, uid, gid) && good;
+	fflush(stdout);
+	good = selftest_calls(uid, gid, false) && good;
 	printf("%s\n", good ? "The sandbox holds." : "The sandbox does NOT hold: see the lines marked WRONG.");
 	return good ? 0 : 1;
 }

@@ -64,6 +64,9 @@ static const int allowed_network[] = {
 	SCMP_SYS(sendto),  SCMP_SYS(recvfrom),   SCMP_SYS(shutdown),
 };
 
+/* "fetch": libcurl makes a pair to be woken up by from other threads, of which there are none, and does without. */
+static const int refused_fetch[] = {SCMP_SYS(socketpair), SCMP_SYS(eventfd2), SCMP_SYS(pipe2)};
+
 /* The sanitizers' runtime, in test builds only. */
 static const int allowed_sanitizer[] = {
 	SCMP_SYS(sigaltstack), SCMP_SYS(getrusage), SCMP_SYS(sched_getaffinity), SCMP_SYS(msync), SCMP_SYS(mincore),
@@ -129,7 +132,7 @@ static int add(scmp_filter_ctx c, uint32_t action, const int *calls, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		int r = seccomp_rule_add(c, action, calls[i], 0);
-		if (r && r != -EDOM) /* -EDOM: this architecture has no such call */
+		if (r && r != -EDOM && r != -EACCES) /* no such call on this architecture; what all others get anyhow */
 			return r;
 	}
 	return 0;
@@ -165,12 +168,14 @@ static int add_sockets(scmp_filter_ctx c, enum sandbox_role role)
 {
 	static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
 	if (role != SANDBOX_PROBE && role != SANDBOX_FETCH) {
-		int r = seccomp_rule_add(c, SCMP_ACT_KILL_PROCESS, SCMP_SYS(connect), 0);
-		return r ? r : seccomp_rule_add(c, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 0);
+		static const int making[] = {SCMP_SYS(connect), SCMP_SYS(socket)};
+		return add(c, SCMP_ACT_KILL_PROCESS, making, ARRAY_SIZE(making));
 	}
 	int r = add(c, SCMP_ACT_ALLOW, allowed_network, ARRAY_SIZE(allowed_network));
 	if (!r && role == SANDBOX_FETCH)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 0);
+	if (!r && role == SANDBOX_FETCH)
+		r = add(c, SCMP_ACT_ERRNO(EPERM), refused_fetch, ARRAY_SIZE(refused_fetch));
 	size_t n = role == SANDBOX_FETCH ? 2 : ARRAY_SIZE(families);
 	for (size_t i = 0; i < n && !r; i++)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 3,
@@ -179,11 +184,17 @@ static int add_sockets(scmp_filter_ctx c, enum sandbox_role role)
 	return r;
 }
 
-int syscalls_enter(enum sandbox_role role, struct fault *fault)
+static scmp_filter_ctx prepared; /* of the whole process */
+
+int syscalls_prepare(enum sandbox_role role, enum sandbox_other other, struct fault *fault)
 {
-	scmp_filter_ctx c = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	static const uint32_t actions[] = {[SANDBOX_REFUSE] = SCMP_ACT_ERRNO(EPERM),
+					   [SANDBOX_KILL] = SCMP_ACT_KILL_PROCESS,
+					   [SANDBOX_TRAP] = SCMP_ACT_TRAP};
+	scmp_filter_ctx c = seccomp_init(actions[other]);
 	if (!c)
 		return fault_set(fault, -ENOSYS, "libseccomp makes no filter");
+	seccomp_attr_set(c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS); /* x32, int 0x80 */
 	seccomp_attr_set(c, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree: each call passes the filter */
 	uint32_t files = SYSCALLS_SANITIZED ? SCMP_ACT_ERRNO(EACCES) : SCMP_ACT_KILL_PROCESS;
 	int r = add(c, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
@@ -197,9 +208,23 @@ int syscalls_enter(enum sandbox_role role, struct fault *fault)
 		r = add_narrow(c);
 	if (!r)
 		r = add_sockets(c, role);
-	if (!r)
-		r = seccomp_load(c);
-	seccomp_release(c);
+	if (r) { /* libseccomp has asked the kernel for each action */
+		seccomp_release(c);
+		fault_errno(fault, r, "the kernel takes no seccomp filter");
+		return -ENOSYS;
+	}
+	prepared = c;
+	return 0;
+}
+
+int syscalls_enter(enum sandbox_role role, enum sandbox_other other, struct fault *fault)
+{
+	int r = prepared ? 0 : syscalls_prepare(role, other, fault);
+	if (r)
+		return r;
+	r = seccomp_load(prepared);
+	seccomp_release(prepared);
+	prepared = NULL;
 	if (r) {
 		fault_errno(fault, r, "the kernel takes no seccomp filter");
 		return -ENOSYS;

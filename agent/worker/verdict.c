@@ -57,7 +57,7 @@ static int64_t add_expected(struct verdict *v, const struct outcome *o)
 	if (!v->first_expected_us) {
 		v->first_expected_us = v->quiet_since_us = o->ended_us;
 	} else if (o->began_us >= v->quiet_since_us + v->settle_us) {
-		v->row++;
+		v->row = o->unprimed ? 0 : v->row + 1;
 		if (v->row >= (v->others_after ? ROW_MIXED : ROW_CLEAN))
 			return finish(v);
 	}
@@ -121,6 +121,17 @@ static bool failure_tells(const struct verdict *v)
 	       (v->failures_in_row && v->failed.kind == OUTCOME_NO_ANSWER);
 }
 
+/* What visitors meet although the right certificate is shown; "": nothing. */
+static const char *remark(const struct outcome *o)
+{
+	if (o->unasked)
+		return "it shows the certificate, but kept waiting who asked for a stapled OCSP response, as browsers "
+		       "do: does the CA's responder answer it? (Apache: SSLUseStapling, SSLStaplingResponderTimeout)";
+	if (o->demands_staple && !o->stapled)
+		return "the certificate demands a stapled OCSP response (must-staple), and the server brings none";
+	return "";
+}
+
 void verdict_report(const struct verdict *v, struct probe_seen *ret)
 {
 	*ret = (struct probe_seen){.handshakes = v->handshakes,
@@ -131,7 +142,7 @@ void verdict_report(const struct verdict *v, struct probe_seen *ret)
 				   .serial = xstrdup(v->shown.serial)};
 	if (v->done && v->handshakes && !v->failures_in_row) {
 		ret->result = PROBE_SHOWN;
-		ret->text = xstrdup("");
+		ret->text = xstrdup(remark(&v->shown));
 	} else if (failure_tells(v)) {
 		ret->result = failure_result(v->failed.kind);
 		ret->text = xstrdup(v->failed.text[0] ? v->failed.text : "no time was left for a handshake");

@@ -22,6 +22,10 @@ struct outcome {
 	int64_t began_us, ended_us; /* CLOCK_MONOTONIC */
 	char text[256];             /* why it failed, for people */
 	bool hopeless;              /* looking again changes nothing, and each visitor meets it */
+	bool demands_staple;        /* the certificate does (RFC 7633) */
+	bool stapled;               /* a response came with it */
+	bool unasked;               /* none was asked for, since who asks gets no answer in time */
+	bool unprimed; /* set by the prober: a process of the server may have no response yet, look again */
 };
 
 struct verdict {

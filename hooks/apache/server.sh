@@ -61,3 +61,34 @@ prepare() {
 	esac
 	take_environment
 }
+
+# mpm_stays REPORT: Apache ends at a graceful restart for which another multi-processing module was enabled, though both its test and a
+# start are well; $WHY says so. REPORT is that of -D DUMP_MODULES. One that is built in can't have changed.
+mpm_stays() {
+	running=$(grep -o 'mod_mpm_[a-z]*\.so' "/proc/$PARENT/maps" 2>/dev/null | head -n 1)
+	running=${running#mod_}
+	running=${running%.so}
+	case $1 in
+	*" ${running}_module"*) return 0 ;;
+	*) [ -n "$running" ] || return 0 ;;
+	esac
+	WHY="Apache runs with $running, and its configuration has another module in its place: it has to be restarted, a graceful restart would end it"
+	return 1
+}
+
+# with_candidates HOW [OPTION...]: calls HOW with the options of certswap-exec that put the folders of CERTSWAP_CANDIDATE in the places of
+# those of CERTSWAP_LIVE, line by line, and OPTION...
+# shellcheck disable=SC2034 # used by the files that source this one
+EXEC=${CERTSWAP_EXEC:-${0%/*}/../../certswap-exec}
+with_candidates() {
+	how=$1
+	shift
+	while IFS= read -r new <&3 && IFS= read -r live <&4; do
+		set -- "$@" --candidate "$new" --live "$live"
+	done 3<<NEW 4<<LIVE
+$CERTSWAP_CANDIDATE
+NEW
+$CERTSWAP_LIVE
+LIVE
+	"$how" "$@"
+}

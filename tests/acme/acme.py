@@ -19,7 +19,7 @@ from harness import Run  # noqa: E402
 from processes import end, run as run_program, wait_until  # noqa: E402
 from webserver import free_port  # noqa: E402
 
-CLIENT_SECONDS = 60
+CLIENT_SECONDS = 120
 Leaf = collections.namedtuple("Leaf", "sha256 serial spki not_before")
 
 

@@ -136,8 +136,21 @@ class Half(Case):
             with Looks(run.agent, run.watched()) as looks:
                 for name, text in (("privkey.pem", pair.key), ("cert.pem", pair.cert)):
                     looks.after(lambda: put(run.watched() / name, text))
+                self.assertNotIn(b'"refused"', (run.state / "audit.jsonl").read_bytes())
                 put(run.watched() / "chain.pem", pair.chain)
             run.wait_live(pair)
+            self.assertEqual(run.refusals(""), [])
+
+    def test_chain_that_never_comes(self):
+        with self.watching("chainless") as run:
+            self.started(run)
+            pair = run.ca.issue(run.names)
+            put(run.watched() / "privkey.pem", pair.key)
+            put(run.watched() / "cert.pem", pair.cert)
+            wait_until("the pair is refused", lambda: run.refusals("CHAIN_INCOMPLETE"), 40)
+            put(run.watched() / "chain.pem", pair.chain)  # it is not forgotten
+            run.wait_live(pair)
+            self.assertEqual(len(run.refusals("")), 1)
 
     def test_swapped_between_file_names(self):
         with self.watching("names") as run:

@@ -56,6 +56,14 @@ extendedKeyUsage = serverAuth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 {leaf_sources}
+[x_must_staple]
+basicConstraints = CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth
+tlsfeature = status_request
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+{leaf_sources}
 [x_ocsp]
 basicConstraints = CA:FALSE
 keyUsage = critical,digitalSignature
@@ -147,6 +155,7 @@ class Authority:
     def __init__(self, folder, name="Test", publish=None, ocsp=True):
         """publish: URL below which its lists can be had (publisher.py); its certificates name them then."""
         self.folder = pathlib.Path(folder).absolute()
+        self._turn = threading.Lock()
         (self.folder / "issued").mkdir(parents=True)
         for part in ("index.txt", "root-index.txt"):
             (self.folder / part).write_text("")
@@ -180,9 +189,14 @@ class Authority:
             "-CAkey", self._path("root.key"), "-set_serial", "0x1001", "-days", "1825",
             "-extfile", self._config, "-extensions", "x_intermediate", "-out", self._path("intermediate.pem"))
 
-    def issue(self, names, key_type="ecdsa-p256", key=None, starts=None, days=90):
+    def issue(self, names, key_type="ecdsa-p256", key=None, starts=None, days=90, must_staple=False):
         """A new pair for these names. `key`: an existing key (PEM) instead of a new one. `starts`: hours from now;
-        without it each pair starts a second after the one before, an hour ago, so that none is older than the last."""
+        without it each pair starts a second after the one before, an hour ago, so that none is older than the last.
+        must_staple: with the TLS feature status_request (RFC 7633). Several threads may ask for one."""
+        with self._turn:  # openssl ca has one index
+            return self._issue(names, key_type, key, starts, days, must_staple)
+
+    def _issue(self, names, key_type, key, starts, days, must_staple):
         self._issued += 1
         folder = self.folder / f"pair-{self._issued:02d}"
         folder.mkdir()
@@ -194,7 +208,7 @@ class Authority:
         run("openssl", "req", "-new", "-key", str(folder / "key.pem"), "-subj", f"/CN={names[0]}",
             "-addext", "subjectAltName=" + ",".join("DNS:" + name for name in names),
             "-config", self._config, "-out", str(folder / "request.pem"))
-        return self._sign(folder, begin, days, key)
+        return self._sign(folder, begin, days, key, "x_must_staple" if must_staple else "x_leaf")
 
     def sign(self, request, names, days=90):
         """A certificate for somebody's request (CSR): a pair without its key. The names are those in the request."""
@@ -209,9 +223,9 @@ class Authority:
             raise AssertionError(f"the request is not for {names}: {said}")
         return pair
 
-    def _sign(self, folder, begin, days, key):
+    def _sign(self, folder, begin, days, key, extensions="x_leaf"):
         form = "%Y%m%d%H%M%SZ"
-        run("openssl", "ca", "-batch", "-notext", "-config", self._config, "-extensions", "x_leaf",
+        run("openssl", "ca", "-batch", "-notext", "-config", self._config, "-extensions", extensions,
             "-startdate", begin.strftime(form), "-enddate", (begin + datetime.timedelta(days=days)).strftime(form),
             "-in", str(folder / "request.pem"), "-out", str(folder / "cert.pem"))
         return Pair(folder, (folder / "cert.pem").read_text(), self.chain, key)

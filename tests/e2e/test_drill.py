@@ -41,6 +41,10 @@ class Drill(Case):
             self.assertFalse(result["in_5_days"])
             self.assertEqual(len(result["stopped_by"]), 3, result["stopped_by"])
             config.write_text(text)
+            run.by_kind["nginx"].stop()
+            server = self.drill(run, 1)[0]["server nginx"]  # its test passes, but nobody would see a replacement
+            self.assertIsNone(server["good"])
+            self.assertIn("does not run", server["text"])
             done = run.agent.ctl("drill", "shop")
             self.assertExit(done, 1, "What would have stopped you:", "Replaced within 24 hours: NO", "desk")
             self.assertLessEqual(max(map(len, done.stdout.splitlines())), 100)

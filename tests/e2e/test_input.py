@@ -16,12 +16,12 @@ PASSWORD = "Kennwort 4711"
 
 
 class Input(Case):
-    def on_a_terminal(self, run, *arguments, answers):
+    def on_a_terminal(self, run, *arguments, answers=(), **environment):
         """certswapctl on a terminal of its own, asked for a password again and again: its exit status and all that the terminal showed."""
         pid, terminal = pty.fork()
         if pid == 0:
             program = str(PROGRAMS / "certswapctl")
-            os.execv(program, [program, "-c", str(run.config), *map(str, arguments)])
+            os.execve(program, [program, "-c", str(run.config), *map(str, arguments)], {**os.environ, "TERM": "xterm", **environment})
         shown, answered = b"", 0
         while select.select([terminal], [], [], 30)[0]:
             try:
@@ -34,6 +34,20 @@ class Input(Case):
                 answered += 1
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(errors="replace")
+
+    def test_colour_and_progress_are_for_terminals(self):
+        with Run("terminal", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            self.assertIn("\033[32m", self.on_a_terminal(run, "status")[1])
+            self.assertNotIn("\033", self.on_a_terminal(run, "status", NO_COLOR="1")[1])
+            self.assertNotIn("\033", run.agent.ctl("status").stdout)
+            status, shown = self.on_a_terminal(run, "submit", *run.ca.issue(run.names).files())
+            self.assertEqual(status, 0, shown)
+            self.assertIn("\r", shown.replace("\r\n", ""))  # lines of progress, each over the last one
+            done = run.agent.ctl("submit", *run.ca.issue(run.names).files())
+            self.assertExit(done, 0)
+            self.assertEqual((done.stderr, done.stdout.count("\n")), ("", 1))
 
     def encrypted_key(self, pair):
         key = pair.file("encrypted.pem", b"")
@@ -74,6 +88,25 @@ class Input(Case):
             (folder / "notes.txt").write_text("no certificate\n")
             self.assertExit(run.agent.ctl("submit", "--name", "shop", *files), 0)
             self.assertEqual(pathlib.Path(run.live() / "chain.pem").read_text().count("BEGIN CERTIFICATE"), 1)
+
+    def test_chain_copied_last(self):
+        with Run("chain-last", servers=("nginx",)) as run:
+            run.agent.start()
+            pair = run.ca.issue(run.names)
+            run.drop([pair.file("a-key.pem", pair.key), pair.file("b-leaf.pem", pair.cert)])
+            wait_until("the leaf waits for its issuer", lambda: "its issuer" in run.agent.ctl("status").stdout)
+            run.drop([pair.file("c-chain.pem", pair.chain)])
+            wait_until("what was used is wiped", run.settled)
+            self.assertEqual(run.live_sha256(), pair.sha256)
+            self.assertNotIn('"refused"', (run.state / "audit.jsonl").read_text())
+
+    def test_chain_that_is_not_copied(self):
+        with Run("chainless", servers=("nginx",)) as run:
+            run.agent.start()
+            pair = run.ca.issue(run.names)
+            run.drop([pair.file("a-key.pem", pair.key), pair.file("b-leaf.pem", pair.cert)])
+            run.wait_rejected("CHAIN_INCOMPLETE", seconds=40)
+            wait_until("nothing is left", run.settled)
 
     def test_files_of_others_and_for_all_to_read(self):
         with Run("owners", servers=("nginx",)) as run:

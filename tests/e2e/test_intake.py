@@ -1,9 +1,11 @@
 """Every form in which a CA sends a pair, by every way in: live on both servers, proved by handshakes."""
+import email.message
 import os
 import pathlib
 
 from case import Case, main
 from harness import Run
+from processes import wait_until
 
 SHOP = ["shop.example.test", "www.shop.example.test"]
 TWO = {"shop": SHOP, "mail": ["mail.example.test"]}
@@ -51,12 +53,36 @@ class Intake(Case):
             source = pair.file("mail.txt", b"\xef\xbb\xbf" + text.encode())
             self.swapped(run, pair, lambda: run.drop([source]))
 
+    def test_mail_of_the_ca_as_it_was_saved(self):
+        """The certificate attached, the chain pasted; the key waits here, as after `csr`."""
+        with Run("mail", servers=("nginx",)) as run:
+            self.started(run)
+            pair = run.ca.issue(run.names)
+            mail = email.message.EmailMessage()
+            mail["From"], mail["Subject"] = "desk@ca.test", "証明書"
+            mail.set_content(f"サーバ証明書\n{pair.chain}", cte="base64")
+            mail.add_attachment(pair.cert.encode(), maintype="application", subtype="x-x509-ca-cert", filename="a.crt")
+            sources = [pair.file("mail.eml", mail.as_bytes()), pair.file("key.pem", pair.key)]
+            self.swapped(run, pair, lambda: run.drop(sources))
+
     def test_names_of_the_files_mean_nothing(self):
         with Run("names") as run:
             self.started(run)
             pair = run.ca.issue(run.names)
             sources = [pair.file("cert.pem", pair.key), pair.file("key.pem", pair.chain), pair.file("x.jpg", pair.cert)]
             self.swapped(run, pair, lambda: run.drop(sources))
+
+    def test_halves_of_the_live_pair_are_both_gone(self):
+        """As after a crash between the end of a swap and the wiping of its files."""
+        with Run("live-halves", servers=()) as run:
+            run.agent.start()
+            pair = run.begin(start=False)
+            run.agent.stop()
+            for number, name, text in ((900, "shop.key", pair.key), (901, "shop.crt", pair.fullchain)):
+                (run.state / "work" / f"{number:06},shop,{name}").write_text(text)
+            run.agent.start()
+            wait_until("nothing is left in work/", lambda: not any((run.state / "work").iterdir()), 20)
+            self.assertEqual(run.rejected(), {})
 
     def test_der(self):
         with Run("der") as run:
@@ -125,8 +151,27 @@ class Intake(Case):
             first = self.started(run)
             pair = run.ca.issue(run.names)
             run.drop([pair.file("key.pem", pair.key)])
+            wait_until("status names what waits", lambda: "key.pem" in run.agent.ctl("status").stdout)
+            for more in ([], ["shop"]):
+                shown = run.agent.ctl("status", *more)
+                self.assertExit(shown, 0, "Waiting in incoming/:", "key.pem", "its other half has not come yet", "it holds: ecdsa-p256 private")
+                self.assertLessEqual(max(map(len, shown.stdout.splitlines())), 100)
             self.assertTrue(run.serves(first))
             self.swapped(run, pair, lambda: run.drop([pair.file("fullchain.pem", pair.fullchain)], slowly=True))
+            self.assertNotIn("Waiting", run.agent.ctl("status").stdout)
+
+    def test_folder_that_is_no_box_is_named(self):
+        with Run("folders", servers=("nginx",)) as run:
+            self.started(run)
+            pair = run.ca.issue(run.names)
+            typo = run.state / "incoming" / "shpo"
+            typo.mkdir()
+            run.drop([pair.file("pair.pem", pair.fullchain + pair.key)], "shpo")
+            wait_until("status names it", lambda: "shpo/" in run.agent.ctl("status").stdout)
+            self.assertExit(run.agent.ctl("status"), 0, "there is no certificate named shpo here; did you mean shop?")
+            (typo / "pair.pem").rename(run.state / "incoming" / "shop" / "pair.pem")
+            run.wait_served(pair)
+            self.assertNotIn("shpo", run.agent.ctl("status").stdout)  # empty, it is nobody's concern
 
     def test_missing_intermediate_is_taken_from_what_is_here(self):
         with Run("chain") as run:

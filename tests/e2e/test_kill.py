@@ -14,7 +14,7 @@ from processes import Late, wait_until
 
 CALLS = ("renameat2", "renameat", "rename", "fsync", "fdatasync", "syncfs", "symlinkat", "linkat", "unlinkat", "mkdirat",
          "ftruncate", "fchmod", "fchown", "write", "pwrite64", "writev", "clone", "clone3", "vfork")
-POINTS_MAX = 150  # of one run; more are thinned out evenly
+POINTS_MAX = 50  # of one run; more are thinned out evenly: fault.py --full tries them all
 
 
 class Tracer:

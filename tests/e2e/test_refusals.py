@@ -3,6 +3,7 @@ import os
 
 from case import Case, main
 from harness import Run
+from processes import wait_until
 from authority import Authority
 
 
@@ -17,7 +18,8 @@ class Refusals(Case):
             known = run.rejected()
             run.drop(files, name="shop")
             run.wait_rejected(code, before=known)
-            self.assertEqual(list((run.state / "incoming" / "shop").iterdir()), [])
+            # a certificate whose key is refused is refused before its key is there
+            wait_until("the drop box is empty", lambda: not any((run.state / "incoming/shop").iterdir()))
         self.assertEqual(os.readlink(run.live()), live)
         self.assertEqual(run.identities(), identities)
         self.assertTrue(run.serves(self.first))
@@ -64,6 +66,31 @@ class Refusals(Case):
     def test_chain_that_ends_nowhere(self):
         self.both_ways("untrusted", "CHAIN_UNTRUSTED",
                        lambda run: Authority(run.folder / "other", "Other").issue(run.names).files())
+
+    def test_noise_is_told_what_to_do(self):
+        with Run("noise", servers=("nginx",)) as run:
+            run.agent.start()
+            noise = run.folder / "noise.pem"
+            noise.write_bytes(os.urandom(5000))
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", noise), 1, "noise.pem", "Next: take the files again")
+
+    def test_names_that_fit_nowhere(self):
+        """Without a place: by its names it is for none here, or for several. What is said leads on."""
+        two = {"shop": ["shop.example.test", "www.shop.example.test"], "api": ["api.example.test"]}
+        with Run("nowhere", two, servers=("nginx",)) as run:
+            run.agent.start()
+            self.first = run.begin()
+            every = sum(two.values(), [])
+            for names, words in (
+                    (["shop.example.test"], ["shop also needs www.shop.example.test", "--name shop"]),
+                    (["other.example.test"], ["no certificate here has a name that it covers (other.example.test)", "--name NAME"]),
+                    (every, ["several certificates here (shop, api)"])):
+                files = run.ca.issue(names).files()
+                self.assertExit(run.agent.ctl("submit", *files), 1, *words)
+                known = run.rejected()
+                run.drop(files)
+                run.wait_rejected(*words, before=known)
+            self.assertTrue(run.serves(self.first))
 
     def test_oversized(self):
         with Run("oversized") as run:

@@ -67,7 +67,7 @@ class Start(Case):
                             ["notice", "shpo", "--yes"], ["status", "shpo"]):
                 done = run.agent.ctl(*command)
                 self.assertIn(done.returncode, (1, 2), command)
-                self.assertIn("shpo", done.stderr)
+                self.assertIn("there is no certificate named shpo here; did you mean shop?", done.stderr)
 
     def test_stop_and_stale_socket(self):
         with Run("stop") as run:
@@ -93,6 +93,22 @@ class Start(Case):
             run.config.write_text(good.replace('name = "shop"', 'name = "store"'))
             run.agent.process.send_signal(signal.SIGHUP)
             wait_until("the new configuration is in force", lambda: "store" in run.agent.ctl("status").stdout)
+
+    def test_reload_that_can_not_be_put_in_place_ends_as_a_failure(self):
+        """systemd starts again what failed (Restart=on-failure), not what ended with 0."""
+        with Run("reload-fails") as run:
+            run.agent.start()
+            pair = run.begin(start=False)
+            folder = run.state / "certificates" / "shop"
+            folder.rename(run.state / "aside")
+            folder.write_text("in the way")
+            run.agent.process.send_signal(signal.SIGHUP)
+            self.assertEqual(run.agent.process.wait(20), 1)
+            self.assertIn("reload-failed", run.agent.log())
+            folder.unlink()
+            (run.state / "aside").rename(folder)
+            run.agent.start()
+            self.assertEqual(run.live_sha256(), pair.sha256)
 
     def test_status_as_the_contract_says(self):
         with Run("status") as run:

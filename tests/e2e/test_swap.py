@@ -1,13 +1,16 @@
 """The swap on bad days: a server that is down, broken or dies."""
 import os
 import pathlib
+import re
 import signal
+import socket
+import threading
 import unittest
 
 from case import Case, main
 from harness import Run
 from processes import run as run_program, wait_until
-from webserver import APACHE_MODULES
+from webserver import APACHE_MODULES, Load, own_address, shown
 
 
 class Swap(Case):
@@ -50,17 +53,168 @@ class Swap(Case):
             apache = run.by_kind["apache"]
             config = pathlib.Path(apache.config)
             good = config.read_text()
-            config.write_text(good + "NoSuchDirective on\n")
             identities = run.identities()
+            # only a start refuses the second (it has no cache) and the third: "Syntax OK", says Apache; the last starts, but
+            # a graceful restart does not survive it
+            broken = [f"{good}{line}\n" for line in ("NoSuchDirective on", "SSLUseStapling on", f"CustomLog {run.folder}/nowhere/log %h")]
+            for text in (*broken, good.replace("mpm_event", "mpm_prefork")):
+                config.write_text(text)
+                pair = run.ca.issue(run.names)
+                done = run.agent.ctl("submit", "--name", "shop", "--timeout", "20s", *pair.files())
+                self.assertExit(done, 1)
+                self.assertEqual(run.identities(), identities)  # a graceful would have been its end
+                self.assertEqual(apache.shown(run.names[0]).sha256, first.sha256)
+                self.assertIn(run.live_sha256(), (first.sha256, pair.sha256))
+                config.write_text(good)
+                self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+                self.assertTrue(run.serves(pair))
+                first = pair
+
+    def test_port_that_apache_would_not_get(self):
+        # somebody has added a port that another program holds, or an address that this host has not: a rehearsal in a
+        # network of its own gets both, and the graceful restart would be Apache's end
+        with Run("port-taken", servers=("apache",)) as run:
+            run.agent.start()
+            first = run.begin()
+            apache = run.by_kind["apache"]
+            config = pathlib.Path(apache.config)
+            good = config.read_text()
+            identities = run.identities()
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                port = taken.getsockname()[1]
+                for listen in (f"127.0.0.1:{port}", str(port), f"192.0.2.77:{port}"):
+                    config.write_text(f"{good}Listen {listen}\n")
+                    pair = run.ca.issue(run.names)
+                    done = run.agent.ctl("submit", "--name", "shop", "--timeout", "20s", *pair.files())
+                    self.assertExit(done, 1, f"listen on port {port}")
+                    self.assertEqual(run.identities(), identities)
+                    self.assertTrue(run.serves(first))
+            here = f"Listen 127.0.0.1:{apache.port}"
+            for listen in (f"{here}\nListen 0.0.0.0:{apache.port}", f"Listen 0.0.0.0:{apache.port}"):  # its own is in its way
+                self.assertIn(here, good)
+                config.write_text(good.replace(here, listen))
+                self.assertExit(run.agent.ctl("submit", "--name", "shop", "--timeout", "20s", *pair.files()), 1, "address")
+                self.assertEqual(run.identities(), identities)
+            config.write_text(f"{good}Listen 127.0.0.1:{port}\n")  # free now
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            self.assertTrue(run.serves(pair))
+            config.write_text(good)
+            pair = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            self.assertEqual(run.identities(), identities)
+
+    def test_nginx_that_refuses_its_configuration_says_so(self):
+        # it goes on with the old one after a reload, and tells nobody but its error log
+        with Run("refuses", servers=("nginx",)) as run:
+            run.agent.start()
+            first = run.begin()
+            identities = run.identities()
+            config = pathlib.Path(run.by_kind["nginx"].config)
+            good = config.read_text()
+            config.write_text(good + "no_such_directive on;\n")
             pair = run.ca.issue(run.names)
             done = run.agent.ctl("submit", "--name", "shop", "--timeout", "20s", *pair.files())
             self.assertExit(done, 1)
-            self.assertEqual(run.identities(), identities)  # a graceful would have been its end
-            self.assertEqual(apache.shown(run.names[0]).sha256, first.sha256)
-            self.assertIn(run.live_sha256(), (first.sha256, pair.sha256))
+            self.assertIn("no_such_directive", done.stderr)
+            self.assertEqual(run.agent.log().count("reload-refused"), 1)  # the other reloads would be in vain
+            self.assertEqual(run.agent.status()["last_swap"]["result"], "rolled back")
+            self.assertTrue(run.serves(first))
             config.write_text(good)
             self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
             self.assertTrue(run.serves(pair))
+            self.assertEqual(run.identities(), identities)
+
+    def test_reload_that_nginx_only_seems_to_do(self):
+        # somebody has added a port that another program holds: the test is good, the reload says so too, and nothing happens
+        with Run("seems", servers=("nginx",)) as run:
+            run.agent.start()
+            first = run.begin()
+            nginx = run.by_kind["nginx"]
+            identities = run.identities()
+            config = pathlib.Path(nginx.config)
+            good = config.read_text()
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                listen = f"listen 127.0.0.1:{taken.getsockname()[1]};"
+                config.write_text(good.replace("http {", f"http {{ server {{ {listen} }}", 1))
+                self.assertEqual(run_program(nginx.binary, "-t", "-c", nginx.config, check=False).returncode, 0)
+                pair = run.ca.issue(run.names)
+                done = run.agent.ctl("submit", "--name", "shop", "--timeout", "120s", *pair.files(), seconds=150)
+                self.assertExit(done, 1, "error log")
+                self.assertEqual(run.agent.status()["last_swap"]["result"], "rolled back")
+                self.assertTrue(run.serves(first))
+                self.assertEqual(run.live_sha256(), first.sha256)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            self.assertTrue(run.serves(pair))
+            self.assertEqual(run.identities(), identities)
+
+    def test_site_on_one_address_of_this_host(self):
+        # the port listens on every address, and only there is the certificate shown: at loopback another site answers
+        address = own_address()
+        if not address:
+            self.skipTest("this host has no address but loopback")
+        with Run("one-address") as run:
+            run.config.write_text(re.sub(r"probe = \[.*?\];", "", run.config.read_text()))
+            run.agent.start()
+            first, other = run.ca.issue(run.names), run.ca.issue(["other.example.test"])
+            certificate, key = other.file("other.crt", other.fullchain), other.file("other.key", other.key)
+            self.assertExit(run.agent.ctl("submit", *first.files()), 0)
+            for server in run.servers:
+                config, here = pathlib.Path(server.config), f"127.0.0.1:{server.port}"
+                text = config.read_text().replace(f"Listen {here}", f"Listen {server.port}")
+                if server.kind == "nginx":
+                    text = text.replace("http {", f"http {{ server {{ listen {server.port} ssl; return 204; ssl_certificate {certificate};"
+                                        f" ssl_certificate_key {key}; }}")
+                else:
+                    text += (f"<VirtualHost *:{server.port}>\nServerName other.example.test\nSSLEngine on\nSSLCertificateFile {certificate}\n"
+                             f"SSLCertificateKeyFile {key}\n</VirtualHost>\n")
+                config.write_text(text.replace(here, f"{address}:{server.port}"))
+                run_program(*server._command(), cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+
+            def seen(server):
+                return shown(server.port, run.names[0], address=address).sha256
+            for server in run.servers:
+                wait_until(f"{server.kind} shows it", lambda s=server: seen(s) == first.sha256)
+            for _ in range(2):
+                pair = run.ca.issue(run.names)
+                self.assertExit(run.agent.ctl("submit", *pair.files()), 0, "proved on the wire")
+                self.assertEqual([seen(server) for server in run.servers], [pair.sha256] * 2)
+            places = {p["endpoint"] for p in run.agent.status()["served"] if p["sha256"] == pair.sha256}
+            self.assertEqual(places, {f"{address}:{server.port}" for server in run.servers})
+            self.assertRegex(run.agent.ctl("status").stdout, "shop +ok +[0-9a-f]+.. yes ")
+
+    def test_a_heap_of_pairs_goes_in_one_reload(self):
+        heap = {f"shop{i}": [f"shop{i}.example.test"] for i in range(30)}
+        with Run("heap", certificates=heap, servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            pairs = {name: run.ca.issue(names) for name, names in heap.items()}
+            files = [pair.file(f"{name}.pem", pair.fullchain + pair.key) for name, pair in pairs.items()]
+            os.kill(run.agent.process.pid, signal.SIGSTOP)  # it finds all of them there
+            run.drop(files)
+            os.kill(run.agent.process.pid, signal.SIGCONT)
+            wait_until("all are live", lambda: all(run.live_sha256(n) == p.sha256 for n, p in pairs.items()), 60, 0.1)
+            wait_until("it is settled", run.settled)
+            ended = {e["transaction"] for e in run.events() if e["event"] == "swap-ended" and e["state"] == "COMMITTED"}
+            self.assertEqual(len(ended), 1)
+
+    def test_a_heap_too_large_for_one_rehearsal(self):
+        # its folders are told to the hook in a variable: what does not fit goes in a second reload, rehearsed as well
+        heap = {f"shop{i}": [f"shop{i}.example.test"] for i in range(38)}
+        with Run("large", certificates=heap, servers=("apache",), state="/".join(["deep" * 60] * 14 + ["state"])) as run:
+            run.agent.start()
+            run.begin()
+            identities = run.identities()
+            pairs = {name: run.ca.issue(names) for name, names in heap.items()}
+            files = [pair.file(f"{name}.pem", pair.fullchain + pair.key) for name, pair in pairs.items()]
+            os.kill(run.agent.process.pid, signal.SIGSTOP)
+            run.drop(files)
+            os.kill(run.agent.process.pid, signal.SIGCONT)
+            wait_until("all are live", lambda: all(run.live_sha256(n) == p.sha256 for n, p in pairs.items()), 90, 0.1)
+            wait_until("it is settled", run.settled)
+            ended = {e["transaction"] for e in run.events() if e["event"] == "swap-ended" and e["state"] == "COMMITTED"}
+            self.assertEqual(len(ended), 2)
+            self.assertNotIn("rehearsal-skipped", run.agent.log())
+            self.assertEqual(run.identities(), identities)
 
     def test_many_in_a_row(self):
         with Run("many") as run:
@@ -293,6 +447,34 @@ class Swap(Case):
                 server.reload()
             run.wait_served(pair)
             run.wait_result("committed", before)
+
+    def test_reload_after_reload_by_somebody_else(self):
+        """nginx is reloaded again and again, as fast as it can, all through 8 swaps: whenever it reads the pair."""
+        with Run("reload-storm", servers=("nginx",)) as run:
+            nginx, over = run.by_kind["nginx"], threading.Event()
+            run.agent.start()
+            run.begin()
+            load = Load(nginx, run.names[0], run.folder)
+            run.at_end(load.stop)
+
+            def storm():
+                while not over.wait(0.001):
+                    nginx.reload()
+            somebody = threading.Thread(target=storm)
+            somebody.start()
+            try:
+                for _ in range(8):
+                    before, pair = run.agent.status()["last_swap"], run.ca.issue(run.names)
+                    run.drop(pair.files())
+                    run.wait_result("committed", before, seconds=60)
+            finally:
+                over.set()
+                somebody.join()
+            run.wait_served(pair)
+            requests = load.stop()
+            self.assertEqual(requests.failed, 0)
+            self.assertGreater(requests.done, 100)
+            self.assertGreater(nginx.log().count("reconfiguring"), 40)
 
 
 main()

@@ -206,13 +206,14 @@ class Day(Case):
             line.sendall(b'{"command":"ping"}\n')
             self.assertTrue(line.recv(4096))
 
-    def fetching(self, run):
+    def working(self, run):
+        """Has it a worker that does something? A spare one waits for its request (recvmsg on descriptor 3)."""
         pid = run.agent.process.pid
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
             for child in children.read().split():
                 try:
-                    with open(f"/proc/{child}/cmdline", "rb") as file:
-                        if b"fetch" in file.read():
+                    with open(f"/proc/{child}/syscall", encoding="ascii") as file:
+                        if file.read().split()[:2] not in (["47", "0x3"], ["212", "0x3"]):
                             return True
                 except OSError:
                     continue
@@ -221,7 +222,11 @@ class Day(Case):
     def idle(self, run):
         self.ping(run)  # wakes the loop, which then sees the new time
         self.ping(run)  # answered after all that was due has begun
-        wait_until("nothing is being fetched", lambda: not self.fetching(run), 20, 0.002)
+        while True:
+            wait_until("no worker works", lambda: not self.working(run), 20, 0.002)
+            self.ping(run)  # what waited for a worker to be free begins
+            if not self.working(run):
+                break
         self.ping(run)
 
     def until(self, run, minutes):
@@ -300,9 +305,10 @@ class Day(Case):
                 self.until(run, 24 * 60)
                 left = 20 * 60 + 5 - daily[0]
                 self.assertTrue(daily[0] <= 17 * 60 + 10, daily)
-                # the tenth that is left to chance may bring a look shortly before nextUpdate: then one more comes after it
+                # the tenth that is left to chance may bring a look shortly before nextUpdate: then one more comes after it, by the
+                # clock of the daemon, which has gone on by the seconds that all this has taken
                 self.assertIn(len(daily), (2, 3), daily)
-                self.assertGreaterEqual(daily[-1], left + daily[0] if len(daily) == 3 else 0, daily)
+                self.assertGreaterEqual(daily[-1], left + daily[0] - self.STEP if len(daily) == 3 else 0, daily)
                 self.assertTrue(left * 0.9 - 2 * self.STEP <= daily[1] - daily[0] <= left * 1.1 + 2 * self.STEP, daily)
 
 

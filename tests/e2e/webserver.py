@@ -94,14 +94,24 @@ def free_port():
     raise AssertionError("no free port on 127.0.0.1")
 
 
+def own_address():
+    """An IPv4 address of this host other than loopback; None: it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        return probe.getsockname()[0]
+
+
 _look = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _look.check_hostname = False
 _look.verify_mode = ssl.CERT_NONE
 
 
-def shown(port, name, seconds=5.0):
+def shown(port, name, seconds=5.0, address="127.0.0.1"):
     """What a fresh handshake shows. OSError (ssl.SSLError is one) where there is none."""
-    with socket.create_connection(("127.0.0.1", port), seconds) as plain:
+    with socket.create_connection((address, port), seconds) as plain:
         with _look.wrap_socket(plain, server_hostname=name) as secure:
             der = secure.getpeercert(binary_form=True)
     return Shown(hashlib.sha256(der).hexdigest(), serial_of(der))
@@ -264,14 +274,12 @@ Requests = namedtuple("Requests", "done failed")
 
 
 class Load:
-    """wrk on one server: `threads` of connections with a short pause after each answer. fresh: a new connection for each
+    """wrk on one server: connections with a pause of some milliseconds after each answer. fresh: a new connection for each
     request; otherwise connections are kept, and one that the server closes while it is idle counts as failed."""
-    SCRIPT = "function delay() return 10 end\n"
-
-    def __init__(self, server, name, folder, fresh=True, connections=3):
+    def __init__(self, server, name, folder, fresh=True, connections=3, pause=10):
         self.kind = server.kind
         script = pathlib.Path(folder) / "load.lua"
-        script.write_text(self.SCRIPT)
+        script.write_text(f"function delay() return {pause} end\n" if pause else "")
         headers = ["-H", f"Host: {name}"] + (["-H", "Connection: close"] if fresh else [])
         self._process = subprocess.Popen(
             [shutil.which("wrk"), "-t1", f"-c{connections}", "-d1h", "--timeout", "10s", "-s", str(script), *headers,

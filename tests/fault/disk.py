@@ -7,6 +7,7 @@ The rules are those of a journalling filesystem (ext4, xfs), with nothing that i
       it may be there or not, whatever became of the names changed before and after it;
     - a rename or exchange happens as a whole or not at all.
 """
+import copy
 import hashlib
 import os
 import pathlib
@@ -208,13 +209,15 @@ class Disk:
         walk(self.top, self.root)
 
     def path_of(self, wanted):
-        """Where a node is at the end, for people."""
+        """Where a node is at the end, or was last, for people."""
         found = [(self.top, "")]
         for folder, path in found:
             if folder is wanted:
                 return path or "."
             found += [(node, f"{path}/{name}") for name, node in self.names.get(folder, {}).items()]
-        return "what is gone"
+        paths = dict(found)
+        return next((f"{paths[folder]}/{name}" for step in reversed(self.steps) if step.kind == "name"
+                     for folder, name, node in step.what if node is wanted and folder in paths), "what was there before")
 
     # --- the states
 
@@ -228,6 +231,36 @@ class Disk:
                 if key not in seen:
                     seen.add(key)
                     yield f"before call {end}, {words}", tree
+
+    def at(self, end):
+        """The folder as programs see it before call `end`: what is there where a process dies and the machine goes on."""
+        return self._tree(end, {i for i in range(end) if self.steps[i].kind == "name"}, True)
+
+    def without(self, left_out):
+        """The same folder, as if the steps of these numbers had not been made."""
+        other = copy.copy(self)
+        other.steps = [step for i, step in enumerate(self.steps) if i not in left_out]
+        return other
+
+    def writes_of(self, folder):
+        """What was put in place in a folder, or removed from it: [(its content or None, the numbers of all steps that it took)]."""
+        place, found = self._find(str(self.root / folder)), []
+        for i, step in enumerate(self.steps):
+            if step.kind != "name" or not all(where is place for where, _, _ in step.what):
+                continue
+            name, node = next((name, node) for _, name, node in reversed(step.what))
+            if name.startswith("."):
+                continue
+            own = {k for k, other in enumerate(self.steps[:i]) if node and self._is_about(other, node)}
+            after = next((k for k in range(i, len(self.steps)) if self.steps[k] == ("sync", place, self.steps[k].call)), i)
+            found.append((node and node.content, own | {i, after}))
+        return found
+
+    @staticmethod
+    def _is_about(step, node):
+        if step.kind == "name":
+            return any(what is node for _, _, what in step.what)
+        return (step.what[0] if step.kind == "data" else step.what) is node
 
     def _choices(self, end):
         """(words, which changes of names are there, are contents that were not synced there)"""

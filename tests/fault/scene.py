@@ -3,18 +3,18 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import ssl
 import time
 
-from harness import PROGRAMS, Run
-from processes import Late, alive, children_of, command_of, run as run_program, wait_until
+import harness
+from harness import Run
+from processes import Late, alive, children_of, command_of, run as run_program, stat_of, wait_until
 
 NAMES = {"shop": ["shop.example.test", "www.shop.example.test"], "blog": ["blog.example.test"], "wiki": ["wiki.example.test"]}
-GOOD = ("shop", "blog")  # get a good pair in every drop
-BAD = "wiki"             # gets a certificate with somebody else's key
 SPARES = 4               # workers that wait for work when there is none
-IDLE_SECONDS = 1.5       # nothing moved for so long: nothing will
-FINAL_SECONDS = 30.0
+IDLE_SECONDS = 3         # nothing moved for so long: nothing will. In a swap no worker is started that would move
+FINAL_SECONDS = 90.0     # a busy machine is no fault
 
 
 class Broken(AssertionError):
@@ -38,41 +38,80 @@ def fits_together(generation):
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf)).hexdigest()
 
 
+def turns_of(pid):
+    """Another text whenever the process did something."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/status").read_text().partition("voluntary_ctxt_switches")[2]
+    except OSError:
+        return ""
+
+
+def descriptors_of(run):
+    """How many certswapd has. A spare worker's socket may be there or not; a connection to the control socket takes a moment to
+    close. The parent of each server is kept, once it is known, and one for each child."""
+    children = len(children_of(run.agent.process.pid))
+    folder, found = f"/proc/{run.agent.process.pid}/fd", []
+    for fd in os.listdir(folder):
+        try:
+            found.append(os.readlink(f"{folder}/{fd}"))
+        except FileNotFoundError:
+            continue
+    return len(found) - min(found.count("anon_inode:[pidfd]"), children + len(run.servers))
+
+
 class Scene(Run):
     """A Run on which swap after swap is begun."""
+    good = ("shop", "blog")  # get a good pair in every drop
+    bad = "wiki"             # gets a certificate with somebody else's key; None: none does
+    outcome = "new"          # of a swap without a fault
+    together = True          # what is dropped at once shall be one transaction (strace.TOGETHER)
+    warm = 4                 # swaps before they are counted: from the fifth on each removes an old generation
 
     def __init__(self, name):
         super().__init__(name, NAMES)
         self.trace = None
         self.drops = 0
-        self.wanted, self.bad_digest = {}, None  # of the drop that is under way
+        self.wanted, self.bad_digest, self.rejected_before = {}, None, set()  # of the drop that is under way
 
     def __enter__(self):
         super().__enter__()
+        self.prepare()
         self.trace = self.folder / "trace"
         self.agent.start()
         self.begin()
         self.current = dict(self.first)  # what is live, by certificate
-        self.mismatched = self.ca.issue(NAMES[BAD])  # its own key is never shown to certswapd
+        self.mismatched = self.ca.issue(NAMES["wiki"])  # its own key is never shown to certswapd
         self.masters = self.identities()
         self.wait_final()
-        wait_until("the spare workers are there", lambda: len(children_of(self.agent.process.pid)) == SPARES)
-        self.descriptors = self._descriptors()
+        self.wait_spares()
+        self.descriptors = descriptors_of(self)
         return self
 
-    # --- a drop: two good pairs and a bad one
+    def wait_spares(self):
+        """Each swap begins with as many workers that wait for work."""
+        wait_until("the spare workers are there", lambda: len(children_of(self.agent.process.pid)) == SPARES, 60)
+
+    def prepare(self):
+        """Before certswapd starts for the first time."""
+
+    # --- a drop: the good pairs and the bad one
 
     def drop_all(self):
         """One after the other at once; the bad one is closed last."""
         self.drops += 1
-        self.wanted = {name: self.ca.issue(NAMES[name]) for name in GOOD}
-        text = f"# drop {self.drops}\n{self.first[GOOD[0]].key}{self.mismatched.fullchain}"
+        self.rejected_before = set(self.rejected())
+        self.wanted = {name: self.ca.issue(NAMES[name]) for name in self.good}
+        for name, pair in self.wanted.items():
+            self.drop([pair.file("pair.pem", pair.key + pair.fullchain)], name)
+        if self.bad:
+            self._drop_bad()
+
+    def _drop_bad(self):
+        text = f"# drop {self.drops}\n{self.first[self.good[0]].key}{self.mismatched.fullchain}"
         source = self.folder / f"bad-{self.drops}.pem"
         source.write_text(text)
         self.bad_digest = hashlib.sha256(text.encode()).hexdigest()
-        for name, pair in self.wanted.items():
-            self.drop([pair.file("pair.pem", pair.key + pair.fullchain)], name)
-        self.drop([source], BAD)
+        self.drop([source], self.bad)
         source.unlink()
 
     # --- is something under way?
@@ -86,20 +125,24 @@ class Scene(Run):
         return found
 
     def _busy_children(self):
-        return [pid for pid in children_of(self.agent.process.pid) if alive(pid)][SPARES:]
+        """All but the workers that wait for work: so many of them at most, and never one that computes."""
+        every = [pid for pid in children_of(self.agent.process.pid) if alive(pid)]
+        spare = [pid for pid in every if "certswap-worker" in command_of(pid) and (stat_of(pid) or "Z")[0] == "S"]
+        return [pid for pid in every if pid not in spare[:SPARES]]
 
     def _motion(self):
         """Changes as long as the daemon does something."""
-        sizes = []
+        seen = []
         for file in (self.trace, self.agent.log_file(), self.state / "audit.jsonl"):
             try:
-                sizes.append(file.stat().st_size)
+                seen.append(file.stat().st_size)
             except OSError:
-                sizes.append(0)
-        return tuple(sizes), tuple(self._busy_children())
+                seen.append(0)
+        return (*seen, turns_of(self.agent.process.pid)), tuple(self._busy_children())
 
-    def wait_end(self, seconds=FINAL_SECONDS):
-        """Waits for the end of certswapd ("died") or of all that it does ("settled"; "idle": something is left undone)."""
+    def wait_end(self, seconds=FINAL_SECONDS, idle=IDLE_SECONDS):
+        """Waits for the end of certswapd ("died") or of all that it does ("settled"; "idle": something is left undone, and for
+        so long nothing has moved)."""
         seen = {"motion": None, "since": 0.0}
 
         def over():
@@ -110,7 +153,7 @@ class Scene(Run):
                 seen.update(motion=motion, since=now)
             if motion[1]:
                 return None
-            if now - seen["since"] >= IDLE_SECONDS:
+            if now - seen["since"] >= idle:
                 return "idle"
             return "settled" if now - seen["since"] >= 0.1 and not self._pending() else None
         return wait_until("the end of all that certswapd does", over, seconds, 0.02)
@@ -145,18 +188,18 @@ class Scene(Run):
             demand(self.live(name).is_symlink(), f"{name}: live is no link")
             live[name] = self.live_now(name)
             demand(live[name] in self.may_show(name), f"{name}: live is neither the old nor the new pair")
-            for server in self.servers:
+            for server in self.servers_of(name):
                 for dns in NAMES[name]:
                     self.shown_by(server, name, dns)
         demand(self.identities() == self.masters, f"the servers' parents were {self.masters}, are {self.identities()}")
         self._check_restart()
         self._check_keys()
-        turned = sum(live[name] != self.current[name].sha256 for name in GOOD)
-        return "old" if not turned else "new" if turned == len(GOOD) else "between"
+        turned = sum(live[name] != self.current[name].sha256 for name in self.good)
+        return "old" if not turned else "new" if turned == len(self.good) else "between"
 
     def _check_restart(self):
         """The servers would start with what is on disk."""
-        for server in self.servers:
+        for server in (server for server in self.servers if server.kind in ("nginx", "apache")):
             done = run_program(*server._command("-t"), check=False)
             demand(done.returncode == 0, f"{server.kind} would not start again: {done.stdout}")
 
@@ -167,10 +210,19 @@ class Scene(Run):
             for file in files:
                 path = pathlib.Path(folder, file)
                 if path.is_file() and path != self.trace:
-                    demand(b"PRIVATE KEY" not in path.read_bytes(), f"a private key in {path}")
+                    demand(not re.search(rb"-----BEGIN [A-Z ]*PRIVATE KEY", path.read_bytes()), f"a private key in {path}")
         for file in self.state.glob("certificates/*/gen/*/*"):
             if file.name in ("privkey.pem", "combined.pem"):
                 demand(file.stat().st_mode & 0o077 == 0, f"{file} can be read by others")
+
+    def is_new_shown(self):
+        """Does a server show a pair of this drop?"""
+        return any(server.shown(NAMES[name][0]).sha256 == self.wanted[name].sha256
+                   for name in self.good for server in self.servers_of(name))
+
+    def journal_states(self):
+        """What the journal says of the swaps that are under way."""
+        return {json.loads(file.read_text())["state"] for file in (self.state / "journal").glob("[0-9]*.json")}
 
     # --- what must hold once certswapd has been started again
 
@@ -196,16 +248,12 @@ class Scene(Run):
         except Late:
             raise Broken(f"no final state within {seconds:g} s: {self._not_final()}") from None
 
-    def _descriptors(self):
-        """A spare worker's socket may be there or not; a connection to the control socket takes a moment to close."""
-        return len(os.listdir(f"/proc/{self.agent.process.pid}/fd"))
-
     def check_descriptors(self):
         try:
-            wait_until("descriptors are closed", lambda: self._descriptors() <= self.descriptors, 5)
+            wait_until("descriptors are closed", lambda: descriptors_of(self) <= self.descriptors, 5)
         except Late:
             folder = f"/proc/{self.agent.process.pid}/fd"
-            raise Broken(f"{self._descriptors()} descriptors, there were {self.descriptors}: "
+            raise Broken(f"{descriptors_of(self)} descriptors, there were {self.descriptors}: "
                          + ", ".join(os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder))) from None
 
     def _strangers(self):
@@ -213,7 +261,7 @@ class Scene(Run):
         guard = int(os.environ["CERTSWAP_GUARD"])
         own = {self.agent.process.pid, *children_of(self.agent.process.pid)} if self.agent.running() else set()
         return [pid for pid in children_of(guard)
-                if pid not in own and alive(pid) and str(PROGRAMS) in command_of(pid)]
+                if pid not in own and alive(pid) and str(harness.PROGRAMS) in command_of(pid)]
 
     def check_orphans(self, seconds=15.0):
         try:
@@ -227,7 +275,7 @@ class Scene(Run):
         states = self.statuses()
         for name in NAMES:
             live = self.live_now(name)
-            for server in self.servers:
+            for server in self.servers_of(name):
                 for dns in NAMES[name]:
                     demand(self.shown_by(server, name, dns) == live,
                            f"{server.kind} shows for {dns} another certificate than the live one of {name}")
@@ -239,6 +287,9 @@ class Scene(Run):
                        f"{name}: the good pair is neither live nor refused with a reason: lost")
             elif new:
                 self.current[name] = new
+                said = [why for folder, why in self.rejected().items()
+                        if folder not in self.rejected_before and folder.endswith("-pair.pem")]
+                demand(not said, f"{name}: the good pair is live, and its file was refused: {said}")
         if self.bad_digest:
             demand(self._bad_is_kept(), "the bad pair is not in rejected/")
         self._check_leftovers()
@@ -257,7 +308,7 @@ class Scene(Run):
         for name in NAMES:
             folder = self.state / "certificates" / name
             odd = [p.name for p in folder.iterdir()
-                   if p.name not in ("live", "gen", "standby", "pending", "last-swap.json", "adopt.json")]
+                   if p.name not in ("live", "gen", "standby", "standby.json", "pending", "last-swap.json", "adopt.json")]
             demand(not odd, f"left in certificates/{name}: {odd}")
             for generation in (folder / "gen").iterdir():
                 demand((generation / "meta.json").exists(), f"left without meta.json: {generation}")

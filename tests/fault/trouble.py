@@ -15,8 +15,10 @@ import harness  # noqa: E402
 from case import Case, main  # noqa: E402
 from harness import Run  # noqa: E402
 from processes import children_of, command_of, run as run_program, wait_until  # noqa: E402
+from scene import SPARES  # noqa: E402
+from strace import Strace, stop_tracer_of, was_injected  # noqa: E402
 
-NAMES = ("certswapd", "certswapctl", "certswap-worker", "certswap-exec")
+NAMES = ("certswapd", "certswapctl", "certswap-worker", "certswap-fetch", "certswap-exec")
 
 
 class Trouble(Case):
@@ -68,6 +70,7 @@ class Trouble(Case):
             run.agent.start()
             run.begin()
             pid = run.agent.process.pid
+            wait_until("the spare workers are there", lambda: len(children_of(pid)) == SPARES and run.settled(), 20)
             limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             open_now = len(os.listdir(f"/proc/{pid}/fd"))
             pair = run.ca.issue(run.names)
@@ -75,6 +78,117 @@ class Trouble(Case):
             run.drop([pair.file("pair.pem", pair.key + pair.fullchain)], name="shop")
             self.waits_and_goes_on(run, pair, "Too many open files",
                                    mend=lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, limits))
+
+    def read_again_with(self, run, limit):
+        """SIGHUP while certswapd has so few descriptors. True: it came through, at once or when they were back; False: refused."""
+        pid, log = run.agent.process.pid, run.agent.log()
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+        run.agent.process.send_signal(signal.SIGHUP)
+
+        def over():
+            more = run.agent.log()[len(log):]
+            return next((word for word in ("was read again", "reload-refused", "reload-waits") if word in more), "")
+        said = wait_until("the configuration was read, or not", over, 20)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        self.said.append(said)
+        if said == "reload-waits":
+            wait_until("it is put in place", lambda: "was read again" in run.agent.log()[len(log):], 20)
+        return said != "reload-refused"
+
+    def test_configuration_read_with_few_descriptors(self):
+        """Few and more: refused, put in place later, or at once. Nothing is lost, and certswapd goes on."""
+        self.said = []
+        with Run("few", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            enough = len(os.listdir(f"/proc/{run.agent.process.pid}/fd"))
+            for more in (-2, 0, 2, 4, 8, 16, 32, 60, 100):
+                claimed, pair = run.state / "work/000900,shop,pair.pem", run.ca.issue(run.names)
+                claimed.write_text(pair.key + pair.fullchain)
+                if not self.read_again_with(run, enough + more):
+                    self.assertTrue(claimed.exists())
+                    claimed.unlink()
+                    continue
+                self.assertExit(run.agent.ctl("status"), 0)
+                run.wait_served(pair, seconds=40)
+                pair = run.ca.issue(run.names)
+                run.drop([pair.file("pair.pem", pair.key + pair.fullchain)], name="shop")
+                run.wait_served(pair, seconds=40)
+            self.assertIn("reload-waits", self.said)
+            self.assertIn("was read again", self.said)
+            self.assertEqual(run.agent.starts, 1)
+            self.assertEqual(run.rejected(), {})
+
+    def test_configuration_read_close_to_the_limit(self):
+        """It needs no more than a start: the certificates that are there already are not counted twice."""
+        with Run("close", certificates={f"n{i}": [f"n{i}.example.test"] for i in range(150)}, servers=()) as run:
+            run.agent.start()
+            pid = run.agent.process.pid
+            wait_until("the spare workers are there", lambda: len(children_of(pid)) == SPARES, 20)
+            self.said = []
+            self.assertTrue(self.read_again_with(run, len(os.listdir(f"/proc/{pid}/fd")) + 100))
+            self.assertEqual(self.said, ["was read again"])
+
+    def test_look_at_the_start_that_fails(self):
+        """What was claimed before the stop is not taken for a claim that was cut off."""
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+        with Run("look", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            run.agent.stop()
+            pair, claimed = run.ca.issue(run.names), run.state / "work/000777,shop,pair.pem"
+            claimed.write_text(pair.key + pair.fullchain)
+            looks = "?newfstatat,?fstatat64"
+            run.agent.launch(["strace", "-D", "-I", "2", "-qq", "-o", str(run.folder / "trace"), "-P", claimed.name,
+                              "-e", f"trace={looks}", "-e", f"inject={looks}:error=EIO"])
+            wait_until("a look has failed", lambda: was_injected(run.folder / "trace"), 40)
+            run.agent.wait_ready(40)
+            wait_until("it says so", lambda: "watch-failed" in run.agent.log(), 20)
+            self.assertTrue(claimed.exists())
+            stop_tracer_of(run.agent.process.pid)
+            run.wait_served(pair, seconds=40)
+
+    def test_look_at_live_that_fails(self):
+        """A file of the live pair that can't be read for a moment was not written by somebody."""
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+        for call, error in (("pread64", "EIO"), ("pread64", "EINTR"), ("newfstatat", "ENOMEM")):
+            with self.subTest(call=call, error=error), Run("live-look", servers=("nginx",)) as run:
+                run.agent.start()
+                run.begin()
+                run.agent.stop()
+                trace, chain = run.folder / "trace", run.live().resolve() / "chain.pem"
+                run.agent.launch(["strace", "-D", "-I", "2", "-qq", "-o", str(trace), "-P", str(chain),
+                                  "-e", f"trace={call},pread64", "-e", f"inject={call}:error={error}:when=1"])
+                run.agent.wait_ready(40)
+                wait_until("a look has failed", lambda: was_injected(trace), 40)
+                wait_until("it is looked at again", lambda: trace.read_text().rpartition("(INJECTED)")[2].count("pread64"), 20)
+                stop_tracer_of(run.agent.process.pid)
+                pair = run.ca.issue(run.names)
+                self.assertEqual(run.agent.ctl("submit", *pair.files()).returncode, 0)
+                self.assertNotIn("written-through", [event["event"] for event in run.events()])
+                wait_until("nothing is under way", run.settled, 10)
+
+    def test_look_at_what_came_out_that_fails(self):
+        """A link of ours that can't be read for a moment in an exchange is no stranger's: the good pair goes live."""
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+        with Run("next-look", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            for nth in range(1, 4):  # before, in, and right after the exchange
+                with self.subTest(nth=nth):
+                    pair = run.ca.issue(run.names)
+                    tracer = Strace(run.agent.process.pid, run.folder / "trace", [f"readlinkat:error=EIO:when={nth}"],
+                                    ["readlinkat"], together=False, about="next")
+                    run.drop([pair.file("pair.pem", pair.key + pair.fullchain)])
+                    wait_until("it is served or refused", lambda: run.serves(pair) or run.rejected(), 40)
+                    wait_until("nothing is under way", run.settled, 20)
+                    tracer.stop()
+                    self.assertEqual(run.rejected(), {})
+                    self.assertEqual(run.live_sha256(), pair.sha256)
+            self.assertEqual([e for e in run.events() if e["event"] in ("link-turned", "link-replaced", "written-through")], [])
 
     def with_programs(self, run):
         """Its own copy of the programs."""

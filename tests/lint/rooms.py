@@ -9,14 +9,14 @@ from sources import PROJECT, files, finish, text
 OUTSIDE = {
     r"uv\.h": {"loop"},
     r"libconfig\.h": {"settings"},
-    r"jansson\.h": {"swap", "site", "control", "ctl", "worker"},
+    r"jansson\.h": {"swap", "site", "control", "ctl", "fetch"},
     r"seccomp\.h|linux/(seccomp|landlock)\.h": {"worker"},
-    r"openssl/(evp|sha|crypto)\.h": {"base", "pki", "worker"},
-    r"openssl/.*": {"pki", "worker"},
-    r"curl/.*": {"worker"},
+    r"openssl/(evp|sha|crypto)\.h": {"base", "pki", "worker", "fetch"},
+    r"openssl/.*": {"pki", "worker", "fetch"},
+    r"curl/.*": {"fetch"},
     r"sys/inotify\.h": {"loop", "ctl"},
 }
-LAST = {"worker", "ctl"}  # side by side at the end: neither includes the other
+LAST = {"fetch", "ctl"}  # side by side at the end: neither includes the other
 
 
 def read_rooms():

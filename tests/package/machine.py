@@ -106,11 +106,13 @@ class Report:
     """A line for each thing that should be; the exit status of the test at the end."""
 
     def __init__(self, machine):
-        self.machine, self.failed = machine, 0
+        self.machine, self.passed, self.failed = machine, 0, 0
 
     def be(self, what, good, output=""):
         print(("ok - " if good else "not ok - ") + what, flush=True)
-        if not good:
+        if good:
+            self.passed += 1
+        else:
             self.failed += 1
             print("".join(f"#   {line}\n" for line in output.splitlines()), end="", flush=True)
         return good

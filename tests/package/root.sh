@@ -1,12 +1,15 @@
 #!/bin/bash
-# root.sh CACHE TREE: a small tree of this host's own distribution at TREE, with systemd, nginx, Apache, openssl, rpm and the
-# libraries that certswap needs, to be booted by machine.py. What is made once is kept as CACHE.tgz and unpacked from then on.
+# root.sh CACHE TREE [PACKAGE...]: a small tree of this host's own distribution at TREE, with systemd, nginx, Apache, openssl,
+# rpm, the libraries that certswap needs and PACKAGES, to be booted by machine.py or emulated.py. What is made once is kept as
+# CACHE.tgz and unpacked from then on.
 # The archive is the one that this host's apt is configured with.
 set -eu
 cache=$1.tgz log=$1.log tree=$2
+shift 2
 packages=systemd,systemd-sysv,dbus,ca-certificates,procps,iproute2
 programs='nginx-light apache2 openssl curl rpm'
 libraries='libuv1 libconfig9 libjansson4 libseccomp2'
+more=$*
 
 unpack() {
 	mkdir -p "$tree"
@@ -32,7 +35,7 @@ make() {
 	apt-config dump Acquire | grep -v '::Cache' >"$tree/etc/apt/apt.conf.d/90host"
 	chroot "$tree" env DEBIAN_FRONTEND=noninteractive LC_ALL=C sh -ec "
 		apt-get -qq update
-		apt-get -qq install -y --no-install-recommends $programs $libraries
+		apt-get -qq install -y --no-install-recommends $programs $libraries $more
 		apt-get clean" >>"$log" 2>&1
 	rm "$tree/usr/sbin/policy-rc.d"
 	# both web servers want port 80

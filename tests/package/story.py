@@ -46,8 +46,14 @@ class Story:
         """The path in the machine of a file in its tree."""
         return "/" + str(pathlib.Path(path).relative_to(self.tree.absolute()))
 
-    def pair(self):
+    def write(self, path, text):
+        """A file in the machine."""
+        (self.tree / path.lstrip("/")).write_text(text)
+
+    def pair(self, key_of=None):
+        """A new pair, or one with the key of another pair, and the paths of its files in the machine."""
         pair = self.authority.issue([NAME])
+        pair = pair.with_key(key_of) if key_of else pair
         return pair, [self.inside(f) for f in pair.files()]
 
     def served(self, pair, what):
@@ -60,15 +66,15 @@ class Story:
         return [self.machine.run("systemctl", "show", "-p", "MainPID", "--value", s)[1].strip() for s in ("nginx", "apache2")]
 
     def configure(self):
-        (self.tree / "etc/certswap/certswap.conf").write_text(CONFIG)
+        self.write("/etc/certswap/certswap.conf", CONFIG)
         self.report.works("configuration", "certswapctl", "config", "test")
         self.report.works("reload of certswapd", "systemctl", "reload", "certswapd")
 
     def first_certificate(self):
         pair, files = self.pair()
         self.report.works("first pair", "certswapctl", "submit", "--name", "shop", *files)
-        (self.tree / "etc/nginx/conf.d/shop.conf").write_text(NGINX)
-        (self.tree / "etc/apache2/sites-enabled/shop.conf").write_text(APACHE)
+        self.write("/etc/nginx/conf.d/shop.conf", NGINX)
+        self.write("/etc/apache2/sites-enabled/shop.conf", APACHE)
         self.report.works("Apache's module", "a2enmod", "-q", "ssl")
         self.report.works("web servers with it", "systemctl", "restart", "nginx", "apache2")
         self.served(pair, "first pair")
@@ -83,8 +89,7 @@ class Story:
         return pair
 
     def refusal(self, served):
-        bad = self.authority.issue([NAME]).with_key(served)
-        files = [self.inside(f) for f in bad.files()]
+        _, files = self.pair(served)
         status, output = self.machine.run("certswapctl", "submit", "--name", "shop", *files)
         self.report.be("a pair that does not match is refused", status == 1, output)
         self.served(served, "after the refusal")
@@ -97,6 +102,7 @@ class Story:
         self.served(standby, "after the notice")
         self.report.be("web servers were not restarted", self.parents() == before)
         self.report.works("audit log", "certswapctl", "log", "--verify")
+        return standby
 
     def sandbox(self, log):
         """What the unit shuts must not be what a hook needs."""

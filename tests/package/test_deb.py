@@ -16,6 +16,7 @@ ADOPTED = """server {{
     ssl_certificate {folder}/site.pem; ssl_certificate_key {folder}/site.key;
 }}
 """
+DROP_IN = "/etc/systemd/system/certswapd.service.d"
 QUICK = """[Service]
 WatchdogSec=2
 """
@@ -49,6 +50,8 @@ def unit(report):
     report.works("it is enabled", "systemctl", "is-enabled", "certswapd")
     report.works("systemd has nothing against the unit", "systemd-analyze", "verify", "--man=no", "certswapd.service",
                  "certswap-commands.service", "certswap-commands.socket")
+    report.prints("a start that gets no further holds up the web servers for 10 s at most", "TimeoutStartUSec=10s", "systemctl", "show",
+                  "-p", "TimeoutStartUSec", "certswapd")
     report.works("exposure", "systemd-analyze", "security", "--no-pager", "--threshold=" + EXPOSURE, "certswapd.service")
     report.works("it answers", "certswapctl", "status")
     report.prints("the worker's user is in no other group", "groups=", "sh", "-c",
@@ -132,11 +135,30 @@ def adopted(story, machine, report):
     report.works("nginx without it", "systemctl", "reload", "nginx")
 
 
-def purge(machine, report):
+def elsewhere(story, machine, report):
+    """A pair outside of /etc is taken over once certswapd.service is let in."""
+    pair, folder = story.authority.issue(["elsewhere." + NAME]), story.tree / "srv/tls"
+    folder.mkdir()
+    (folder / "site.pem").write_text(pair.fullchain)
+    (folder / "site.key").write_text(pair.key)
+    (folder / "site.key").chmod(0o600)
+    (story.tree / "etc/nginx/conf.d/elsewhere.conf").write_text(ADOPTED.format(name="elsewhere." + NAME, folder="/srv/tls"))
+    report.works("nginx with files outside of /etc", "systemctl", "restart", "nginx")
+    report.be("adopt of files that certswapd.service may not write is refused", machine.run("certswapctl", "adopt", "elsewhere." + NAME)[0] == 1)
+    machine.run("sh", "-c", f"mkdir -p {DROP_IN} && printf '[Service]\\nReadWritePaths=/srv/tls\\n' >{DROP_IN}/tls.conf && systemctl daemon-reload")
+    report.works("restart with it", "systemctl", "restart", "certswapd")
+    report.works("adopt", "certswapctl", "adopt", "elsewhere." + NAME)
+    report.prints("its path is a link into live", "/var/lib/certswap/certificates/", "readlink", "/srv/tls/site.key")
+
+
+def purge(story, machine, report):
     """A key that a configuration names is left, and it is said; where none does, nothing is left."""
+    elsewhere(story, machine, report)
     status, output = machine.run("dpkg", "-P", "certswap")
     report.be("purge beside a web server that still needs the key", status == 0, output)
     report.be("it says what it left and why", "/etc/nginx/conf.d/shop.conf" in output, output)
+    report.be("a link outside of /etc too", "/srv/tls/site.key" in output, output)
+    machine.run("rm", "-r", "/etc/nginx/conf.d/elsewhere.conf", "/srv/tls", DROP_IN)
     report.works("the key is still there", "test", "-s", LIVE + "/privkey.pem")
     report.works("nginx still starts", "systemctl", "restart", "nginx")
     report.works("nothing else is left", "sh", "-c", 'test "$(ls -A /var/lib/certswap)" = certificates && ! ls -d /etc/certswap')
@@ -173,7 +195,7 @@ def main():
         upgrade_in_swap(story, machine, report)
         distribution(source, machine, report)
         adopted(story, machine, report)
-        purge(machine, report)
+        purge(story, machine, report)
     report.be("a second build gives the same bytes", same)
     shutil.rmtree(tree)
     sys.exit(1 if report.failed else 0)

@@ -158,10 +158,38 @@ $D/new"
 		hook 0 rehearse
 		CERTSWAP_CANDIDATE=$D/bad CERTSWAP_LIVE=$D/live
 		ln -sfn bad "$D/live" # with the pair in service it would not start either
-		hook 75 rehearse
+		hook 78 rehearse
+		CERTSWAP_CANDIDATE='' CERTSWAP_LIVE='' # as it is
+		hook 1 rehearse
+		says "do not match"
+		# a file of the live pair is gone: with the candidate in its place all is well
+		mkdir "$D/gone"
+		cp "$D/old/privkey.pem" "$D/gone/"
+		CERTSWAP_CANDIDATE=$D/new CERTSWAP_LIVE=$D/live
+		ln -sfn gone "$D/live"
+		hook 0 rehearse
+		hook 0 configtest
+		CERTSWAP_CANDIDATE=$D/bad CERTSWAP_LIVE=$D/other # another's does not help
+		hook 1 configtest
+		CERTSWAP_CANDIDATE='' CERTSWAP_LIVE=''
+		hook 1 configtest
+		says "live/fullchain.pem"
 		ln -sfn old "$D/live"
+		hook 0 rehearse
 	else
 		hook 75 rehearse
+	fi
+	# another pair of the configuration was broken for a moment: that is not this one's fault
+	CERTSWAP_CANDIDATE=$D/new CERTSWAP_LIVE=$D/live
+	cat >"$D/exec" <<END
+#!/bin/sh
+echo >>$D/tries
+[ "\$(wc -l <$D/tries)" -gt 1 ]
+END
+	chmod +x "$D/exec"
+	if ! output=$(CERTSWAP_EXEC=$D/exec "$HOOKS/apache/rehearse" 2>&1) || [ "$(wc -l <"$D/tries")" -ne 3 ]; then
+		echo "FAILED: refused once, and passed with the pair in service and then itself, it counts as refused: $output"
+		failed=1
 	fi
 	hook 0 alive
 	[ "$parent" = "$(cat "$CERTSWAP_PIDFILE")" ] || {

@@ -122,6 +122,52 @@ Test(ctl_show, certificate_in_full)
 	json_decref(o);
 }
 
+Test(ctl_show, what_keeps_a_person_from_peace)
+{
+	static const char stuck[] =
+		"{\"name\":\"shop\",\"state\":\"failed\",\"manage\":\"observe\",\"trouble\":\"the wire did not turn\","
+		"\"what_to_do\":\"ln -sfn gen/000001 /s/live\\nnginx -t && systemctl restart nginx\"}";
+	json_t *o = load(stuck);
+	AUTO_FREE char *text = render(show_certificate, o, false);
+	cr_expect(strstr(text, "Trouble     the wire did not turn\n"), "%s", text);
+	cr_expect(strstr(text, "in this order:\nln -sfn gen/000001 /s/live\nnginx -t && systemctl restart nginx\n"),
+		  "whole lines, to be copied: %s", text);
+	cr_expect(strstr(text, "observe"), "%s", text);
+	json_decref(o);
+}
+
+static char *render_waiting(const json_t *result, const char *certificate)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+	show_waiting(result, certificate, out);
+	fclose(out);
+	return text;
+}
+
+Test(ctl_show, files_that_wait)
+{
+	json_t *o =
+		load("{\"waiting\":[{\"file\":\"a.key\",\"certificate\":\"shop\",\"holds\":\"RSA private key\","
+		     "\"since\":\"2026-11-23T10:00:00Z\",\"why\":\"\"},{\"file\":\"b\\u001b.pem\",\"certificate\":\"\","
+		     "\"holds\":\"\",\"since\":\"2026-11-23T10:00:00Z\",\"why\":\"no room\"},"
+		     "{\"file\":\"c.pem\",\"certificate\":\"mail\"}]}");
+	AUTO_FREE char *all = render_waiting(o, NULL), *shop = render_waiting(o, "shop");
+	cr_expect(
+		strstr(all, "  shop/a.key, since 2026-11-23T10:00:00Z: its other half has not come yet; it holds: RSA"),
+		"%s", all);
+	cr_expect(strstr(all, "  b?.pem, since 2026-11-23T10:00:00Z: no room\n") && strstr(all, "mail/c.pem"), "%s",
+		  all);
+	cr_expect(strstr(shop, "a.key") && strstr(shop, "b?.pem") && !strstr(shop, "mail/"), "%s", shop);
+	expect_narrow(all);
+	json_decref(o);
+	o = load("{\"waiting\":[]}");
+	AUTO_FREE char *none = render_waiting(o, NULL);
+	cr_expect_str_empty(none);
+	json_decref(o);
+}
+
 Test(ctl_show, words_from_outside_move_no_terminal)
 {
 	json_t *o = load("{\"certificates\":[{\"name\":\"a\\u001b[2Jb\\n\",\"state\":\"\\u0007\"}]}");

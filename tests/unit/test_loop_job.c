@@ -180,9 +180,9 @@ JOB_TEST(a_user_who_is_not_there_is_never_root)
 	static const char *const users[] = {"certswap-no-such-user", "root", "", NULL};
 	for (size_t i = 0; i < ARRAY_SIZE(users); i++) {
 		const struct jobs_spec spec = {
-			.worker_path = worker, .user = users[i], .trust = trust, .at_once = 1, .require_sandbox = 1};
+			.worker_path = worker, .user = users[i], .trust = trust, .at_once = 1, .sandbox = "require"};
 		jobs = jobs_new(help_loop, &spec);
-		cr_expect_str_eq(ask("argv"), "probe --user=65534:65534 --require-sandbox");
+		cr_expect_str_eq(ask("argv"), "probe --user=65534:65534 --sandbox=require");
 		jobs_close(jobs);
 		jobs = NULL;
 	}
@@ -351,6 +351,22 @@ JOB_TEST(all_that_a_swap_asks_for_finds_a_spare_and_they_come_back_only_after_it
 	help_turns(200);
 	cr_expect_eq(started(), 4, "none was started for these, and none yet in their place");
 	forget_answers();
+}
+
+JOB_TEST(no_spare_is_started_while_somebody_holds_that_up)
+{
+	use(4);
+	(void)last_started(1);
+	jobs_hold_refill(jobs);
+	jobs_hold_refill(jobs);
+	(void)ask_pid();
+	help_turns(200);
+	jobs_release_refill(jobs);
+	help_turns(200);
+	cr_expect_eq(started(), 1, "one still holds it");
+	jobs_release_refill(jobs);
+	help_turns(200);
+	(void)last_started(2);
 }
 
 JOB_TEST(the_spare_is_not_used_where_the_trust_has_changed)

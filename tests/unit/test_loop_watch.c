@@ -329,3 +329,29 @@ WATCH_TEST(what_can_not_be_watched_is_told)
 	cr_expect_not_null(root);
 	watch_close(root);
 }
+
+/* The descriptor of the watcher, found by what it is. */
+static int inotify_descriptor(void)
+{
+	char path[64], what[64] = "";
+	for (int fd = 3; fd < 1000; fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, what, sizeof what - 1);
+		if (n > 0 && strncmp(what, "anon_inode:inotify", (size_t)n) == 0)
+			return fd;
+	}
+	return -1;
+}
+
+/* A read that fails is not tried again at once and for ever: the watches are made anew, and nothing is missed. */
+WATCH_TEST(goes_on_after_a_read_that_failed)
+{
+	struct watch *w = start(folder, &reports);
+	int fd = inotify_descriptor(), same = dup(fd), other = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert(fd >= 0 && same >= 0 && dup2(other, fd) == fd); /* the poller still has the true one by `same` */
+	close(other);
+	EXPECT_REPORT(help_write("in/first", "x", 0600));
+	close(same);
+	EXPECT_REPORT(help_write("in/second", "x", 0600));
+	watch_close(w);
+}

@@ -75,6 +75,67 @@ Test(pki_hard, cas_that_may_not_sign_it)
 		  "not permitted", "permitted");
 }
 
+/* The same for a leaf that goes well with it. */
+static void expect_sound_below(struct wish w, struct wish below, const char *what)
+{
+	struct family f = make_family();
+	w.cn = "Odd CA";
+	struct made ca = make(w, &f.root), leaf = make(below, &ca);
+	struct trial t = prove(&leaf, &ca, NULL, f.root.x509);
+	cr_expect(sound(&t), "%s: %s", what, told(&t));
+	trial_done(&t);
+	made_done(&ca);
+	made_done(&leaf);
+	family_done(&f);
+}
+
+#define POLICY "DER:30:07:30:05:06:03:2a:03:04" /* 1.2.3.4 */
+
+/* OpenSSL takes these, Go and Chrome do not. */
+Test(pki_hard, cas_that_other_clients_refuse)
+{
+	struct wish policy = plain;
+	policy.more[1][0] = "certificatePolicies";
+	policy.more[1][1] = POLICY;
+	expect_ca((struct wish){.ca = true, .purpose = "nsSGC"}, "Server Gated Crypto alone", "serverAuth");
+	expect_sound_below((struct wish){.ca = true, .purpose = "nsSGC,serverAuth"}, plain, "and serverAuth");
+	/* without certificatePolicies beside it OpenSSL 3.0 forgets to free policyConstraints */
+	struct wish demands = {
+		.ca = true,
+		.more = {{"policyConstraints", "critical,requireExplicitPolicy:0"}, {"certificatePolicies", POLICY}}};
+	expect_ca(demands, "a policy is demanded", "policy");
+	expect_sound_below(demands, policy, "the policy is there");
+}
+
+static void expect_wildcard(const char *constraint, bool good)
+{
+	struct family f = make_family();
+	struct wish w = {.cn = "Odd CA", .ca = true, .more = {{"nameConstraints", constraint}}}, below = plain;
+	below.san = "DNS:a.test,DNS:*.A.test";
+	struct made ca = make(w, &f.root), leaf = make(below, &ca);
+	struct trial t = prove(&leaf, &ca, NULL, f.root.x509);
+	const struct finding *refused = found(&t, FINDING_CHAIN_UNTRUSTED);
+	cr_expect_eq(sound(&t), good, "%s: %s", constraint, told(&t));
+	cr_expect(good || (refused && strstr(refused->text, "excluded") && strstr(refused->text, "Odd CA")), "%s: %s",
+		  constraint, told(&t));
+	trial_done(&t);
+	made_done(&ca);
+	made_done(&leaf);
+	family_done(&f);
+}
+
+/* A wildcard stands for what is excluded as well (CVE-2025-61727). */
+Test(pki_hard, wildcards_over_excluded_names)
+{
+	expect_wildcard("critical,excluded;DNS:b.a.test", false);
+	expect_wildcard("critical,excluded;DNS:c.test,excluded;DNS:B.a.test", false);
+	expect_wildcard("excluded;DNS:.b.a.test", true); /* names below it, which the wildcard is not */
+	expect_wildcard("critical,excluded;DNS:c.b.a.test", true);
+	expect_wildcard("critical,excluded;DNS:ba.test", true);
+	expect_wildcard("critical,excluded;DNS:b.test,permitted;DNS:test", true);
+	expect_wildcard("critical,excluded;email:b.a.test", true);
+}
+
 /* The issuer is there and yet is not: the answer must not send anybody to look for what lies before them. */
 Test(pki_hard, issuers_that_do_not_fit)
 {
@@ -321,9 +382,26 @@ static void version_1(X509 *x)
 	X509_set_version(x, X509_VERSION_1);
 }
 
+/* It works, but somewhere it does not. */
+static void expect_warned(const char *what, change alter, const char *part)
+{
+	struct family f = make_family();
+	struct made leaf = make(plain, &f.sub);
+	alter(leaf.x509);
+	sign(&leaf, &f.sub);
+	struct trial t = prove(&leaf, &f.sub, NULL, f.root.x509);
+	const struct finding *warned = found(&t, FINDING_UNREADABLE);
+	cr_expect(sound(&t) && warned && warned->severity == FINDING_WARN && strstr(warned->text, part), "%s: %s", what,
+		  told(&t));
+	trial_done(&t);
+	made_done(&leaf);
+	family_done(&f);
+}
+
 Test(pki_hard, odd_leaves)
 {
 	expect_leaf("a negative serial", negative_serial, NULL, FINDING_CODES);
+	expect_warned("a negative serial", negative_serial, "Go");
 	expect_leaf("zero as serial", zero_serial, NULL, FINDING_CODES);
 	expect_leaf("a serial of 21 octets", serial_of_21, NULL, FINDING_CODES);
 	expect_leaf("a serial of 60 octets", serial_of_60, NULL, FINDING_CODES);

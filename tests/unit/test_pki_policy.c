@@ -421,9 +421,20 @@ Test(pki_policy, publicly_trusted)
 	t.request.system_trust = true;
 	trial_run(&t);
 	cr_expect(t.reply.publicly_trusted && blocks(&t, FINDING_SCT_MISSING), "%s", told(&t));
+	struct family other = make_family();
+	trial_add(&t, CHECK_LOCAL_ROOT, pem_cert(other.root.x509)); /* of the same name, but another */
+	trial_run(&t);
+	cr_expect(t.reply.publicly_trusted, "%s", told(&t));
+	trial_add(&t, CHECK_LOCAL_ROOT, pem_cert(f.root.x509)); /* that this host alone trusts */
+	trial_run(&t);
+	cr_expect(!t.reply.publicly_trusted && t.reply.findings.n == 0, "%s", told(&t));
+	t.request.profile = CHECK_PROFILE_PUBLIC;
+	trial_run(&t);
+	cr_expect(t.reply.publicly_trusted, "%s", told(&t));
 	t.request.profile = CHECK_PROFILE_PRIVATE;
 	trial_run(&t);
 	cr_expect(!t.reply.publicly_trusted && t.reply.findings.n == 0, "%s", told(&t));
 	trial_done(&t);
+	family_done(&other);
 	family_done(&f);
 }

@@ -1,9 +1,17 @@
 /* server/server.c and hold.c: hooks, their order, and who may have which servers. */
 #include "server/server.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "test_loop_help.h"
 
 static struct server *server;
 static char *hooks;
+static enum rehearsal wanted; /* of the next server */
 
 static struct server *new_server(const char *name, const char *kind, int64_t timeout_ms)
 {
@@ -19,6 +27,7 @@ static struct server *new_server(const char *name, const char *kind, int64_t tim
 					   .environment_file = empty,
 					   .arguments = {words, 2},
 					   .reload = RELOAD_SYSTEMD,
+					   .rehearsal = wanted,
 					   .timeout_ms = timeout_ms};
 	return server_new(help_loop, &settings, hooks);
 }
@@ -110,6 +119,7 @@ SERVER_TEST(exit_statuses)
 		{"echo fine; exit 0", SERVER_DONE, "fine\n"},
 		{"echo no; exit 1", SERVER_REFUSED, "no\n"},
 		{"exit 75", SERVER_CANT_TELL, ""},
+		{"exit 78", SERVER_BROKEN, "the hook web/reload ended with exit status 78, which means nothing"},
 		{"echo odd; exit 2", SERVER_BROKEN,
 		 "odd\nthe hook web/reload ended with exit status 2, which means nothing"},
 		{"printf half; exit 255", SERVER_BROKEN,
@@ -122,6 +132,60 @@ SERVER_TEST(exit_statuses)
 		cr_expect_eq(answers[0].answer, rows[i].answer, "%s", rows[i].body);
 		cr_expect_str_eq(answers[0].output, rows[i].output);
 	}
+	write_hook("rehearse", "exit 78", 0755); /* a word of its own */
+	ask(SERVER_REHEARSE);
+	cr_expect_eq(answers[0].answer, SERVER_BROKEN_BEFORE);
+	forget();
+}
+
+static void let_descriptors_be(rlim_t most)
+{
+	struct rlimit limit;
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = most;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+SERVER_TEST(without_descriptors_for_a_moment_the_hook_is_tried_again)
+{
+	int next = dup(STDERR_FILENO);
+	close(next);
+	write_hook("reload", "echo done", 0755);
+	awaited = 1;
+	let_descriptors_be((rlim_t)next);
+	server_ask(server, SERVER_RELOAD, NULL, NULL, answered, NULL); /* starts it, or fails to, at once */
+	let_descriptors_be(256);
+	help_run();
+	cr_expect_eq(answers[0].answer, SERVER_DONE, "%s", answers[0].output);
+	cr_expect_str_eq(answers[0].output, "done\n");
+	forget();
+}
+
+SERVER_TEST(without_descriptors_the_hook_is_given_up_in_the_end)
+{
+	server_free(server);
+	server = new_server("front", "web", 600);
+	int next = dup(STDERR_FILENO);
+	close(next);
+	write_hook("reload", "echo done", 0755);
+	awaited = 1;
+	let_descriptors_be((rlim_t)next);
+	server_ask(server, SERVER_RELOAD, NULL, NULL, answered, NULL);
+	help_run();
+	let_descriptors_be(256);
+	cr_expect_eq(answers[0].answer, SERVER_BROKEN);
+	cr_expect_not_null(strstr(answers[0].output, "Too many open files"), "%s", answers[0].output);
+	forget();
+}
+
+SERVER_TEST(who_wants_no_rehearsal_gets_none)
+{
+	server_free(server);
+	wanted = REHEARSAL_OWN_PROOF;
+	server = new_server("front", "web", 10000);
+	write_hook("rehearse", "exit 0", 0755);
+	ask(SERVER_REHEARSE);
+	cr_expect_eq(answers[0].answer, SERVER_CANT_TELL); /* so that its configuration is tested */
 	forget();
 }
 
@@ -253,6 +317,34 @@ SERVER_TEST(freeing_kills_without_a_call)
 	server = NULL;
 	help_turns(10);
 	cr_expect_eq(nanswers, 0);
+}
+
+SERVER_TEST(a_parent_is_known_until_it_ends)
+{
+	pid_t child = fork();
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+	server_keep_parent(server, child, (int)syscall(SYS_pidfd_open, child, 0));
+	cr_expect_geq(server_parent(server, child), 0);
+	cr_expect_eq(server_parent(server, child + 1), -1, "the pid file names another one");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	cr_expect_eq(server_parent(server, child), -1, "it has ended");
+}
+
+SERVER_TEST(who_forgot_is_not_called_back)
+{
+	int one, other;
+	write_hook("reload", "echo x", 0755);
+	server_ask(server, SERVER_RELOAD, NULL, NULL, answered, &one);
+	server_ask(server, SERVER_RELOAD, NULL, NULL, answered, &one);
+	server_ask(server, SERVER_RELOAD, NULL, NULL, answered, &other);
+	server_forget(server, &one);
+	help_run();
+	cr_expect_eq(nanswers, 1);
+	cr_expect_eq(answers[0].answer, SERVER_DONE);
 }
 
 static void free_in_callback(enum server_answer answer, const char *output, void *data)

@@ -97,7 +97,7 @@ Test(settings_complaints, are_printed_with_file_line_and_source)
 	assert_complaints("run_dir = \"/r\";\n\tstate_dri = \"/x\";\nsandbox = \"never\";\n",
 			  "certswap.conf:2: unknown option 'state_dri' in the main file's top level; did you mean "
 			  "'state_dir'?\n    state_dri = \"/x\";\n"
-			  "certswap.conf:3: 'sandbox' needs one of auto, require; it is \"never\"\n"
+			  "certswap.conf:3: 'sandbox' needs one of auto, require, strict; it is \"never\"\n"
 			  "    sandbox = \"never\";\n");
 }
 
@@ -278,10 +278,11 @@ Test(settings_complaints, syntax_errors)
 
 Test(settings_complaints, what_stands_before_a_syntax_error_is_checked_too)
 {
-	assert_complaints("sandbox = \"x\";\nservers = ( { name = \"a\"; kind = } );\n",
-			  "certswap.conf:1: 'sandbox' needs one of auto, require; it is \"x\"\n    sandbox = \"x\";\n"
-			  "certswap.conf:2: syntax error here or just before (syntax error)\n"
-			  "    servers = ( { name = \"a\"; kind = } );\n");
+	assert_complaints(
+		"sandbox = \"x\";\nservers = ( { name = \"a\"; kind = } );\n",
+		"certswap.conf:1: 'sandbox' needs one of auto, require, strict; it is \"x\"\n    sandbox = \"x\";\n"
+		"certswap.conf:2: syntax error here or just before (syntax error)\n"
+		"    servers = ( { name = \"a\"; kind = } );\n");
 }
 
 Test(settings_complaints, strings_and_comments_that_are_not_closed)
@@ -337,7 +338,7 @@ Test(settings_complaints, includes_have_their_own_lines)
 	assert_complaints("trust = 1;\n@include \"in.conf\"\nworker_user = 1;\n",
 			  "certswap.conf:1: 'trust' needs text in quotes\n    trust = 1;\n"
 			  "certswap.conf:3: 'worker_user' needs text in quotes\n    worker_user = 1;\n"
-			  "in.conf:3: 'sandbox' needs one of auto, require; it is \"x\"\n    sandbox = \"x\";\n"
+			  "in.conf:3: 'sandbox' needs one of auto, require, strict; it is \"x\"\n    sandbox = \"x\";\n"
 			  "in.conf:4: 'run_dir' needs text in quotes\n    run_dir = 1;\n");
 	write_file("in.conf", "\nsandbox = ;\n");
 	assert_complaints("@include \"in.conf\"\n", "in.conf:2: syntax error here or just before (syntax error)\n"

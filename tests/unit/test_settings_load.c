@@ -310,6 +310,8 @@ Test(settings_load, defaults_of_the_table_keep_its_rules)
 		cr_assert_null(needs, "%s: the default needs %s", o->key, needs);
 		if (o->type == OPTION_TEXT || o->type == OPTION_CRL)
 			free(*(char **)option_at(o, scratch));
+		if (o->type == OPTION_WORDS || o->type == OPTION_COMMAND)
+			words_done(option_at(o, scratch));
 	}
 }
 

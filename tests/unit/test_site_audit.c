@@ -211,3 +211,16 @@ FILES_TEST(audit, a_link_in_its_place_is_not_followed)
 	cr_expect_not(files_exist(files_folder, "elsewhere"));
 	audit_close(NULL);
 }
+
+FILES_TEST(audit, what_need_not_wait_for_the_disk_is_in_the_chain_too)
+{
+	struct audit *audit = open_audit();
+	audit_write_soon(audit, "test", "shop", NULL, "%s", "first");
+	audit_sync(audit);
+	audit_sync(audit);
+	audit_write(audit, "test", "shop", NULL, "%s", "second");
+	audit_write_soon(audit, "test", "shop", NULL, "%s", "third");
+	audit_close(audit);
+	write_one("fourth");
+	expect_chain(4, 0);
+}

@@ -37,8 +37,7 @@ struct certificate *site_add(struct site *site, const char *name)
 	settings->key_mode = 0600;
 	struct certificate *c = certificate_new(site, settings, &fault);
 	cr_assert_not_null(c, "%s", fault.text);
-	site->certificates = xrealloc(site->certificates, (site->ncertificates + 1) * sizeof(*site->certificates));
-	site->certificates[site->ncertificates++] = c;
+	site_add_certificate(site, c);
 	return c;
 }
 
@@ -66,15 +65,17 @@ static void close_folders(const struct site_folders *f)
 
 void site_done(struct site *site)
 {
-	for (size_t i = 0; i < site->ncertificates; i++) {
-		struct certificate_settings *settings =
-			(struct certificate_settings *)(uintptr_t)site->certificates[i]->settings;
-		certificate_free(site->certificates[i]);
-		free(settings->name);
-		words_done(&settings->dns);
-		free(settings);
+	size_t n = site->ncertificates;
+	struct certificate_settings **settings = xcalloc(n, sizeof(*settings));
+	for (size_t i = 0; i < n; i++)
+		settings[i] = (struct certificate_settings *)(uintptr_t)site->certificates[i]->settings;
+	site_free_certificates(site);
+	for (size_t i = 0; i < n; i++) {
+		free(settings[i]->name);
+		words_done(&settings[i]->dns);
+		free(settings[i]);
 	}
-	free(site->certificates);
+	free(settings);
 	audit_close(site->audit);
 	watcher_close(site->watcher);
 	loop_free(site->loop);

@@ -135,12 +135,26 @@ Test(listeners, become_endpoints_none_twice)
 			       listener(AF_INET6, "2001:db8::7", 443)};
 	const struct listeners l = {.v = v, .n = ARRAY_SIZE(v)};
 	struct words endpoints = {0};
-	listeners_endpoints(&l, &endpoints);
+	listeners_endpoints(&l, NULL, &endpoints);
 	AUTO_FREE char *joined = words_join(&endpoints, " ");
 	cr_expect_str_eq(joined, "127.0.0.1:443 [::1]:443 192.0.2.7:8443 [2001:db8::7]:443");
 	for (size_t i = 0; i < endpoints.n; i++)
 		cr_expect(listeners_have(&l, endpoints.v[i]), "%s", endpoints.v[i]);
 	words_done(&endpoints);
+	/* with the addresses of this host: those of IPv6 only for who listens there */
+	struct words more = {0};
+	words_add(&more, "192.0.2.1");
+	words_add(&more, "2001:db8::1");
+	listeners_endpoints(&(struct listeners){.v = v, .n = 1}, &more, &endpoints);
+	AUTO_FREE char *four = words_join(&endpoints, " ");
+	cr_expect_str_eq(four, "127.0.0.1:443 192.0.2.1:443");
+	listeners_endpoints(&(struct listeners){.v = v + 1, .n = 1}, &more, &endpoints);
+	AUTO_FREE char *both = words_join(&endpoints, " ");
+	cr_expect_str_eq(both, "127.0.0.1:443 192.0.2.1:443 [::1]:443 [2001:db8::1]:443");
+	for (size_t i = 0; i < endpoints.n; i++)
+		cr_expect(listeners_have(&l, endpoints.v[i]), "%s", endpoints.v[i]);
+	words_done(&endpoints);
+	words_done(&more);
 }
 
 Test(listeners, what_is_no_endpoint_is_had_by_none)

@@ -357,3 +357,29 @@ FILES_TEST(journal, a_failed_sync_is_told)
 	}
 	journal_free(j);
 }
+
+/* Ten thousand certificates replaced at once: what was written must be read again after a crash. */
+FILES_TEST(journal, of_a_large_batch)
+{
+	const size_t n = 10000, places = 4 * n;
+	struct journal *back, *j = journal_new(8, n, 1);
+	j->txn.state = TXN_INSTALLING;
+	j->servers[0] = xstrdup("nginx");
+	j->nplaces = places;
+	j->places = xcalloc(places, sizeof *j->places);
+	for (size_t i = 0; i < n; i++) {
+		j->certificates[i] = (struct journal_certificate){
+			.name = xasprintf("www.customer-%zu.example.jp", i), .old_number = 1, .new_number = 2};
+		for (size_t k = 4 * i; k < 4 * i + 4; k++)
+			j->places[k] = (struct journal_place){.endpoint = xstrdup("[2001:db8:1234:5678::1]:443"),
+							      .server_name = xasprintf("customer-%zu.example.jp", i),
+							      .before = digest_of((unsigned int)k),
+							      .turns = (int)i,
+							      .belongs = (int)i};
+	}
+	ASSERT_OK(journal_save(files_folder, j, &fault));
+	ASSERT_OK(journal_load(files_folder, 8, &back, &fault));
+	expect_same(j, back);
+	journal_free(back);
+	journal_free(j);
+}

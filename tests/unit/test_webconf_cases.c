@@ -43,9 +43,11 @@ static void render_host(struct text *out, const struct webconf *w, const struct 
 		 h->must_staple ? " staples" : "", h->demands_client ? " client" : "");
 	for (size_t i = 0; i < h->nlistens; i++) {
 		const struct webconf_listen *l = &h->listens[i];
-		text_add(out, "  listen %s%s%s%s%s\n", l->address, l->tls ? " tls" : "",
-			 l->default_server ? " default" : "", l->proxy_protocol ? " proxy" : "",
-			 l->quic ? " quic" : "");
+		text_add(out, "  listen %s%s%s%s%s%s\n", l->address, l->tls ? " tls" : "",
+			 l->default_server ? " default" : "", l->proxy_protocol ? " proxy" : "", l->quic ? " quic" : "",
+			 l->unreached ? " unreached" : "");
+		for (size_t j = 0; j < l->taken.n; j++)
+			text_add(out, "    taken [%s]\n", l->taken.v[j]);
 	}
 	for (size_t i = 0; i < h->npairs; i++) {
 		render_value(out, w, "certificate", &h->pairs[i].certificate);

@@ -216,5 +216,5 @@ static int without_landlock(const char *option)
 Test(worker_door, a_missing_part_of_the_sandbox, .timeout = 20)
 {
 	cr_assert(without_landlock(NULL) == 0, "it goes on where that is allowed");
-	cr_assert(without_landlock("--require-sandbox") == 77);
+	cr_assert(without_landlock("--sandbox=require") == 77);
 }

@@ -107,3 +107,19 @@ Test(worker_exec, its_time_ends_the_whole_group, .timeout = 10)
 	cr_assert(took >= 200000 && took < 5000000, "%lld us", (long long)took);
 	cr_assert(run(options, "exit 3", out, sizeof out) == 3);
 }
+
+/* The OOM killer takes a rehearsal first, and a person may end any process: neither says anything about the pair. */
+Test(worker_exec, rehearsal_that_was_killed_says_nothing, .timeout = 30)
+{
+	static const char *const server[] = {"--rehearse", NULL};
+	static const char *const test[] = {"--rehearse", "--to-the-end", NULL};
+	if (run(server, "echo refused; exit 1", out, sizeof out) == 75 && strstr(out, "can't rehearse here"))
+		cr_skip("no rehearsal here: %s", out);
+	cr_assert(run(server, "exit 1", out, sizeof out) == 1);
+	cr_assert(run(server, "kill -KILL $$", out, sizeof out) == 75);
+	cr_assert(strstr(out, "was killed"), "%s", out);
+	cr_assert(run(test, "exit 0", out, sizeof out) == 0);
+	cr_assert(run(test, "exit 1", out, sizeof out) == 1);
+	cr_assert(run(test, "kill -KILL $$", out, sizeof out) == 75);
+	cr_assert(strstr(out, "was killed"), "%s", out);
+}

@@ -178,6 +178,26 @@ Test(worker_probe, waits_for_the_new_one_alone, .timeout = 20)
 	done(&seen, endpoint);
 }
 
+/* While nothing has turned, all places together ask less and less often: 20 looks take 1.3 s and more. */
+Test(worker_probe, server_that_loads_is_asked_seldom, .timeout = 20)
+{
+	struct pair old = help_pair("EC", YEAR), new = help_pair("EC", YEAR);
+	char *endpoint = help_serve(&(struct server){.pairs = {&old}, .next = &new, .switch_after = 20});
+	struct probe_place places[40];
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		places[i] = (struct probe_place){.endpoint = endpoint, .expect = new.sha256};
+	struct probe_request request = {
+		.v = places, .n = ARRAY_SIZE(places), .timeout_ms = 5000, .deadline_ms = 10000, .settle_ms = 20};
+	int64_t start = clock_monotonic_us();
+	struct probe_reply reply = help_probe(&request);
+	for (size_t i = 0; i < reply.n; i++) {
+		expect_shown(&reply.v[i], &new);
+		cr_assert(reply.v[i].first_expected_us - start >= 800000);
+	}
+	probe_reply_done(&reply);
+	free(endpoint);
+}
+
 Test(worker_probe, never_alone_where_old_and_new_alternate, .timeout = 20)
 {
 	struct pair old = help_pair("EC", YEAR), new = help_pair("EC", YEAR);

@@ -9,7 +9,8 @@
 static const struct digest wanted = {{1}}, other = {{2}};
 
 /* Handshakes of 1 ms, one after the other as the verdict asks; 'n' the wanted one, 'o' another, 'r' refused, 'd'
- * dropped, 'h' hopeless. Returns how many it took; the text's length where it never came to an end. */
+ * dropped, 'h' hopeless, 'u' the wanted one from a server that is not primed. Returns how many it took; the text's
+ * length where it never came to an end. */
 static size_t feed(struct verdict *v, const char *script, int64_t start)
 {
 	int64_t at = start;
@@ -20,7 +21,8 @@ static size_t feed(struct verdict *v, const char *script, int64_t start)
 			 : script[i] == 'r' ? OUTCOME_REFUSED
 			 : script[i] == 'd' ? OUTCOME_DROPPED
 					    : OUTCOME_SHOWN;
-		o.sha256 = script[i] == 'n' ? wanted : other;
+		o.unprimed = script[i] == 'u';
+		o.sha256 = script[i] == 'n' || o.unprimed ? wanted : other;
 		int64_t next = verdict_add(v, &o);
 		cr_assert((next < 0) == v->done);
 		if (v->done)
@@ -106,6 +108,38 @@ Test(worker_verdict, what_is_hopeless_is_not_looked_at_again)
 	verdict_begin(&v, &wanted, 0, 1);
 	cr_assert(feed(&v, "oohnnnn", 1) == 3);
 	cr_assert(result(&v) == PROBE_TLS_FAILED);
+}
+
+Test(worker_verdict, a_server_without_its_responses_is_waited_for)
+{
+	struct verdict v;
+	verdict_begin(&v, &wanted, 0, 1);
+	cr_expect_eq(feed(&v, "uuuuuuunnnnnn", 1), 7 + 3);
+	verdict_begin(&v, &wanted, 0, 1);
+	cr_expect_eq(feed(&v, "uunnunnunnnnn", 1), 8 + 3, "each must bring one");
+	cr_expect_eq(result(&v), PROBE_SHOWN);
+}
+
+Test(worker_verdict, a_response_that_never_comes_is_said)
+{
+	struct verdict v;
+	struct probe_seen seen;
+	struct outcome o = {.kind = OUTCOME_SHOWN, .sha256 = wanted, .demands_staple = true};
+	verdict_begin(&v, &wanted, 0, 1);
+	for (o.began_us = 1; !v.done; o.began_us++) {
+		o.ended_us = o.began_us;
+		verdict_add(&v, &o);
+	}
+	verdict_report(&v, &seen);
+	cr_expect_eq(seen.result, PROBE_SHOWN, "it serves, so nothing goes back");
+	cr_expect(strstr(seen.text, "must-staple"), "%s", seen.text);
+	free(seen.serial);
+	free(seen.text);
+	v.shown.stapled = true;
+	verdict_report(&v, &seen);
+	cr_expect_str_empty(seen.text);
+	free(seen.serial);
+	free(seen.text);
 }
 
 Test(worker_verdict, one_look)

@@ -1,5 +1,6 @@
 """Servers that do not turn, or not everywhere: none of them is called done; the old pair is back, or a person is told
 how to get out; and certswapctl submit says so."""
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 from trial import HOOK_SECONDS, Trial, TrialRun, end
@@ -10,6 +11,14 @@ from webserver import Prober
 BOTH = ("127.0.0.1", "::1")
 VERIFY_SECONDS = 10  # VERIFY_MS of agent/site/acts.c
 LIMIT = f"did not end within {HOOK_SECONDS}s"
+
+
+def writer_of(gate):
+    """The end to write to of a FIFO that a hook reads from; None: nobody does yet."""
+    try:
+        return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
 
 
 class Bad(Case):
@@ -127,6 +136,87 @@ class Stuck(Bad):
             gone = run.trials["gone"]
             self.assertEqual(run.live_sha256("gone"), run.first["gone"].sha256)
             gone.start()  # the old pair is in place: whoever starts it has a server
+            self.assertEqual(gone.every_look(), {run.first["gone"].sha256})
+
+
+class Overtaken(Bad):
+    """A pair that was ready while an older one was still being swapped goes as soon as that one waits or is stuck."""
+
+    def newer_at_a_gate(self, run, name, gate):
+        """Swaps a pair of `name`; while its hook reads from the FIFO `gate` a newer pair is proved; then the hook goes on. Returns the newer."""
+        def is_proved():
+            return any(e["event"] == "proved" and newer.serial in e["text"] for e in run.events())
+        said = gate.with_name("said")
+        said.write_text("no\n")
+        newer = run.issue(name)
+        self.assertExit(run.agent.ctl("submit", "--no-wait", "--name", name, *run.issue(name).files()), 0)
+        end_of_gate = wait_until("the hook stands at the gate", lambda: writer_of(gate), 60)
+        self.assertExit(run.agent.ctl("submit", "--no-wait", "--name", name, *newer.files()), 0)
+        wait_until("the newer pair is proved", is_proved, 60)
+        said.rename(gate)
+        os.close(end_of_gate)
+        wait_until("the newer pair is live", lambda: run.live_sha256(name) == newer.sha256, 60)
+        return newer
+
+    def test_by_one_that_is_stuck(self):
+        with TrialRun("overtaken-stuck", Trial("gone", turn="dies")) as run:
+            run.agent.start()
+            run.begin()
+            gone = run.trials["gone"]
+            os.mkfifo(gone.folder / "start")
+            newer = self.newer_at_a_gate(run, "gone", gone.folder / "start")
+            self.assertIn("STUCK", [e.get("state") for e in run.events()])
+            gone.start()
+            wait_until("it is proved", lambda: run.agent.status("gone")["last_swap"]["result"] == "committed", 60)
+            self.assertEqual(gone.every_look(), {newer.sha256})
+
+    def test_by_one_that_waits_for_its_server(self):
+        with TrialRun("overtaken-awaiting", Trial("down")) as run:
+            run.agent.start()
+            run.begin(start=False)
+            down = run.trials["down"]
+            (run.folder / "programs/hooks/trial/alive").write_text(f"#!/bin/sh\ncat {down.folder}/gate\nexit 1\n")
+            os.mkfifo(down.folder / "gate")
+            self.newer_at_a_gate(run, "down", down.folder / "gate")
+            self.assertEqual(run.agent.status("down")["state"], "waiting")
+
+
+class Crash(Bad):
+    def test_file_of_a_swap_that_goes_back_after_the_restart(self):
+        """While its swap may still go back, the pair that is live is not there for good: its file is not wiped."""
+        with TrialRun("back-after-crash", Trial("deaf", reload="refuses")) as run:
+            run.agent.start()
+            run.begin()
+            hook, gate = run.folder / "programs/hooks/trial/reload", run.trials["deaf"].folder / "gate"
+            refuses = hook.read_text()
+            os.mkfifo(gate)
+            hook.write_text(f"#!/bin/sh\ncat {gate}\nexit 1\n")
+            pair = run.issue("deaf")
+            run.drop([pair.file("pair.pem", pair.key + pair.fullchain)], name="deaf")
+            end_of_gate = wait_until("the hook stands at the gate", lambda: writer_of(gate), 60)
+            self.assertEqual(run.live_sha256("deaf"), pair.sha256)
+            run.agent.kill()
+            hook.write_text(refuses)
+            os.close(end_of_gate)
+            run.agent.start()
+            wait_until("the pair is refused, with its reason and its file", lambda: any(
+                pair.cert in file.read_text() for file in run.state.glob("rejected/*/*.pem")), 90)
+            self.assertEqual(run.live_sha256("deaf"), run.first["deaf"].sha256)
+            self.assertIn("the configuration is locked", "".join(run.rejected().values()))
+
+
+class Damaged(Bad):
+    def test_no_way_back_to_what_somebody_wrote_over(self):
+        with TrialRun("damaged", Trial("gone", turn="dies")) as run:
+            run.agent.start()
+            run.begin()
+            gone, live = run.trials["gone"], run.live("gone").resolve()
+            for name in ("fullchain.pem", "privkey.pem"):
+                (live / name).write_text("nonsense")
+            wait_until("the restoration has ended", lambda: any(
+                e["event"] == "swap-ended" and e.get("from_generation") for e in run.events()), 60)
+            self.assertEqual(run.agent.status("gone")["last_swap"]["result"], "committed")
+            self.assertEqual(run.live_sha256("gone"), run.first["gone"].sha256)
             self.assertEqual(gone.every_look(), {run.first["gone"].sha256})
 
 

@@ -1,5 +1,9 @@
 """An RSA and an ECDSA pair on one endpoint: two certificates of the configuration, each looked for by its own algorithms."""
+import os
+import signal
+
 from trial import Trial, TrialRun, look
+import harness
 from case import Case, main
 from processes import wait_until
 
@@ -60,6 +64,55 @@ class Twins(Case):
             self.assertEqual(run.live_sha256("rsa"), run.first["rsa"].sha256)
             self.shows(trial, ec=pairs["ec"], rsa=run.first["rsa"])
             self.assertTrue(any("goes on showing another" in why for why in run.rejected().values()), run.rejected())
+
+    def test_both_in_a_batch_and_somebody_turns_the_link_of_one(self):
+        """He does so behind the preflight. That is no fault of the other's, which goes live all the same."""
+        with TrialRun("twin-turned", self.twins()) as run:
+            trial = self.started(run)
+            for done in run.submit_all(list(TWINS), 60).values():
+                self.assertExit(done[1], 0)
+            turned, link = run.folder / "turned", run.live("ec")
+            hook = harness.PROGRAMS / "hooks" / "trial" / "rehearse"
+            hook.write_text(f"""#!/bin/sh
+                [ -e {turned} ] && exit 0
+                [ "$(printf '%s\\n' "$CERTSWAP_CANDIDATE" | wc -l)" = 2 ] || exit 0
+                ln -s gen/000001 {link}.new && mv -T {link}.new {link} && touch {turned}
+            """)
+            hook.chmod(0o755)
+            pairs = {name: run.issue(name) for name in TWINS}
+            os.kill(run.agent.process.pid, signal.SIGSTOP)  # it sees both at once
+            for name, pair in pairs.items():
+                run.drop([pair.file("all.pem", pair.fullchain + pair.key)], name=name)
+            os.kill(run.agent.process.pid, signal.SIGCONT)
+            wait_until("the end of both", lambda: turned.exists() and run.settled(), 150, 0.2)
+            self.assertEqual(run.live_sha256("rsa"), pairs["rsa"].sha256)
+            self.assertEqual(run.agent.status("rsa")["last_swap"]["result"], "committed")
+            self.shows(trial, rsa=pairs["rsa"])
+            self.assertFalse([why for why in run.rejected().values() if why.startswith("rsa:")])
+            self.assertTrue(any(why.startswith("ec: FOREIGN") for why in run.rejected().values()), run.rejected())
+
+    def test_older_pair_waits_for_a_newer_one_that_is_on_its_way(self):
+        """It came out of the drop box in the middle of the newer one's swap, and must not go live behind it."""
+        with TrialRun("twin-older", self.twins()) as run:
+            self.started(run)
+            gate = run.folder / "gate"
+            os.mkfifo(gate)
+            hook = harness.PROGRAMS / "hooks" / "trial" / "rehearse"
+            hook.write_text(f"#!/bin/sh\nread -r _ <{gate}\n")
+            hook.chmod(0o755)
+            older, newer = run.issue("ec"), run.issue("ec")
+
+            def proved(pair):
+                return any(pair.serial in line for line in run.agent.log().splitlines() if " proved: " in line)
+            for pair in (newer, older):
+                run.drop([pair.file("all.pem", pair.fullchain + pair.key)], name="ec")
+                wait_until("it is proved", lambda pair=pair: proved(pair), 60, 0.05)
+            with open(gate, "w", encoding="ascii") as file:
+                file.write("\n")
+            hook.unlink()
+            wait_until("the end of both", run.settled, 60, 0.2)
+            self.assertEqual(run.live_sha256("ec"), newer.sha256)
+            self.assertTrue(any("OLDER_THAN_LIVE" in why for why in run.rejected().values()), run.rejected())
 
 
 main()

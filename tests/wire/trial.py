@@ -18,7 +18,7 @@ from harness import Run  # noqa: E402
 from processes import end, run as run_program, wait_until  # noqa: E402
 from webserver import Shown, WebServer, free_port  # noqa: E402
 
-PROGRAMS = ("certswapd", "certswapctl", "certswap-worker", "certswap-exec")
+PROGRAMS = ("certswapd", "certswapctl", "certswap-worker", "certswap-fetch", "certswap-exec")
 HOOK_SECONDS = 3      # for hooks that hang
 PATIENT_SECONDS = 60  # for all others: a busy machine is no fault
 BUILT = harness.PROGRAMS
