@@ -16,7 +16,7 @@ CLONE_NEWNET = 0x40000000
 KEPT = 3  # connections that are kept, a server
 
 Server = namedtuple("Server", "kind port name")
-Met = namedtuple("Met", "act seconds handshakes requests failed problems closed reloads")
+Met = namedtuple("Met", "act seconds handshakes requests failed problems closed reloads processes")
 
 
 @contextlib.contextmanager
@@ -38,10 +38,10 @@ def network_of(pid):
 
 
 class Visitors:
-    """reloads: how often the servers have been asked to reload until now, a number for each kind."""
+    """reloads: how often the servers have been asked to reload until now; processes: how many serve; a number for each kind."""
 
-    def __init__(self, servers, folder, reloads):
-        self.servers, self.folder, self.reloads = servers, folder, reloads
+    def __init__(self, servers, folder, reloads, processes):
+        self.servers, self.folder, self.reloads, self.processes = servers, folder, reloads, processes
         self.acts = []
 
     @contextlib.contextmanager
@@ -50,7 +50,7 @@ class Visitors:
         probers = [Prober(server, server.name) for server in self.servers]
         fresh = [Load(server, server.name, self.folder) for server in self.servers]
         kept = [Load(server, server.name, self.folder, fresh=False, connections=KEPT) for server in self.servers]
-        before, began = self.reloads(), time.monotonic()
+        before, serving, began = self.reloads(), self.processes(), time.monotonic()
         try:
             for prober in probers:
                 wait_until("visitors come", lambda p=prober: len(p.seen) > 3)
@@ -68,7 +68,8 @@ class Visitors:
             act, ended - began, sum(len(p.seen) for p in probers), sum(c.done for c in counts + closed),
             len(failed) + sum(c.failed for c in counts), [h.problem for h in failed],
             {s.kind: c.failed for s, c in zip(self.servers, closed)},
-            {kind: count - before[kind] for kind, count in self.reloads().items()}))
+            {kind: count - before[kind] for kind, count in self.reloads().items()},
+            {kind: max(count, serving[kind]) for kind, count in self.processes().items()}))
         return self.acts[-1]
 
     def table(self):
@@ -80,7 +81,7 @@ class Visitors:
         return lines
 
     def lost(self):
-        """A fresh connection never fails. A kept one may be closed while it is idle by a reload, once a reload; the bare
-        servers do that."""
+        """A fresh connection never fails. A kept one may be closed while it is idle by a reload, as the bare servers do: once by
+        each process that ends. They are told one after the other, so that the visitor, who comes back at once, may meet the next."""
         return [met for met in self.acts
-                if met.failed or any(met.closed[kind] > KEPT * met.reloads[kind] for kind in met.closed)]
+                if met.failed or any(met.closed[kind] > KEPT * met.reloads[kind] * met.processes[kind] for kind in met.closed)]

@@ -128,12 +128,15 @@ class Years:
         """What a reload costs without certswap."""
         for number in range(1, BARE_RELOADS + 1):
             with self.visitors.during(f"bare reload {number}"):
-                workers = self.workers()
+                workers = self.workers(*self.identity)
                 self.report.works("a bare reload", "systemctl", "reload", "nginx", "apache2")
-                wait_until("old workers are gone", lambda old=workers: not old & self.workers(), 60)
+                wait_until("old workers are gone", lambda old=workers: not old & self.workers(*self.identity), 60)
 
-    def workers(self):
-        return set(self.machine.run("pgrep", "-P", ",".join(self.identity))[1].split())
+    def workers(self, *parents):
+        return set(self.machine.run("pgrep", "-P", ",".join(parents))[1].split())
+
+    def processes(self):
+        return {kind: len(self.workers(parent)) for kind, parent in zip(("nginx", "apache"), self.identity)}
 
     def install(self):
         self.began = time.monotonic()
@@ -230,7 +233,7 @@ class Years:
     def tell(self):
         self.before_certswap()
         with tempfile.TemporaryDirectory() as folder, network_of(self.machine.leader):
-            self.visitors = Visitors(list(SITES.values()), folder, self.reloads)
+            self.visitors = Visitors(list(SITES.values()), folder, self.reloads, self.processes)
             self.bare()
             for act in (self.install, self.adopt, self.swap, self.notice, self.upgrade):
                 with self.visitors.during(act.__name__):
