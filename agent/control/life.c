@@ -351,7 +351,7 @@ static int same_folders(const struct settings *a, const struct settings *b, stru
 	return fault_set(fault, -EINVAL, "state_dir and run_dir can't change while certswapd runs: restart it");
 }
 
-int site_reload(struct site *site, struct fault *fault)
+static int read_again(struct site *site, struct fault *fault)
 {
 	struct complaints complaints = {0};
 	struct settings *new = settings_load(site->settings->file, &complaints);
@@ -376,6 +376,15 @@ int site_reload(struct site *site, struct fault *fault)
 	if (!site->reload_timer)
 		site->reload_timer = timer_repeat(site->loop, 0, RELOAD_LOOK_MS, put_in_place, site);
 	return 0;
+}
+
+int site_reload(struct site *site, struct fault *fault)
+{
+	int r = read_again(site, fault);
+	free(site->reload_refused);
+	site->reload_refused = r < 0 ? xstrdup(fault->text) : NULL;
+	site->reload_asked = clock_wall();
+	return r;
 }
 
 /* ---- begin and end ---- */
@@ -502,6 +511,7 @@ void site_close(struct site *site)
 			   site->folders.journal, site->folders.incidents,    site->lock};
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		auto_close_(&fds[i]);
+	free(site->reload_refused);
 	free(site->worker);
 	free(site->hooks);
 	free(site->transactions);

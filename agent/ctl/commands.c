@@ -118,6 +118,9 @@ const struct command command_table[] = {
 	{"config test", "", 0, 0, 0, "Tests the configuration and shows every mistake with its line", NULL,
 	 command_config_test},
 	{"config dump", "", 0, 0, 0, "Prints the configuration in force, defaults included", NULL, command_config_dump},
+	{"config reload", "", 0, 0, OPTION_BIT(JSON), "Has certswapd read the configuration again",
+	 "One with mistakes is refused whole (exit status 2), and the one before stays in force.",
+	 command_config_reload},
 	{"help", "[COMMAND]", 0, 2, OPTION_BIT(WORDS), "Lists the commands, or tells about one", NULL, command_help},
 };
 const size_t command_count = ARRAY_SIZE(command_table);

@@ -32,5 +32,6 @@ int command_log(struct ctl *ctl, const struct args *a);
 int command_metrics(struct ctl *ctl, const struct args *a);
 int command_config_test(struct ctl *ctl, const struct args *a);
 int command_config_dump(struct ctl *ctl, const struct args *a);
+int command_config_reload(struct ctl *ctl, const struct args *a);
 int command_help(struct ctl *ctl, const struct args *a);
 #endif

@@ -1,5 +1,6 @@
-/* config test, config dump */
+/* config test, config dump, config reload */
 
+#include "ctl/client.h"
 #include "ctl/commands.h"
 
 static int load(struct ctl *ctl)
@@ -23,4 +24,10 @@ int command_config_dump(struct ctl *ctl, const struct args *a)
 	if (status == CTL_DONE)
 		settings_dump(ctl->settings, ctl->out);
 	return status;
+}
+
+int command_config_reload(struct ctl *ctl, const struct args *a)
+{
+	int status = load(ctl);
+	return status == CTL_DONE ? client_run(ctl, a, json_pack("{ss}", "command", "reload"), NULL, 0) : status;
 }

@@ -29,7 +29,8 @@ void ctl_init(struct ctl *ctl, FILE *out, FILE *err)
 void ctl_done(struct ctl *ctl)
 {
 	settings_free(ctl->settings);
-	ctl->settings = NULL;
+	settings_free(ctl->some);
+	ctl->settings = ctl->some = NULL;
 }
 
 void ctl_say(struct ctl *ctl, const char *format, ...)
@@ -87,20 +88,44 @@ int ctl_settings(struct ctl *ctl)
 	return ctl->settings ? CTL_DONE : CTL_USAGE;
 }
 
+static bool listens(const char *run_dir)
+{
+	AUTO_FREE char *path = xasprintf("%s/control.sock", run_dir);
+	struct stat st;
+	return stat(path, &st) == 0;
+}
+
+static int find_folders(struct ctl *ctl)
+{
+	int status = ctl->some ? CTL_DONE : ctl_settings(ctl);
+	if (status != CTL_USAGE || access(ctl->config_file, R_OK) < 0)
+		return status;
+	struct settings *some = settings_load_some(ctl->config_file);
+	if (!some->run_dir || !some->state_dir || !listens(some->run_dir)) {
+		settings_free(some);
+		return status;
+	}
+	ctl_say(ctl, "the certswapd that runs goes on with the configuration it read before; it is asked all the same");
+	ctl->some = some;
+	return CTL_DONE;
+}
+
 char *ctl_run_path(struct ctl *ctl, const char *name, int *ret_status)
 {
-	*ret_status = ctl_settings(ctl);
+	*ret_status = find_folders(ctl);
 	if (*ret_status != CTL_DONE)
 		return NULL;
-	return xasprintf("%s/%s", ctl->settings ? ctl->settings->run_dir : CTL_DEFAULT_RUN, name);
+	const struct settings *s = ctl->settings ? ctl->settings : ctl->some;
+	return xasprintf("%s/%s", s ? s->run_dir : CTL_DEFAULT_RUN, name);
 }
 
 char *ctl_state_path(struct ctl *ctl, const char *name, int *ret_status)
 {
-	*ret_status = ctl_settings(ctl);
+	*ret_status = find_folders(ctl);
 	if (*ret_status != CTL_DONE)
 		return NULL;
-	return xasprintf("%s/%s", ctl->settings ? ctl->settings->state_dir : CTL_DEFAULT_STATE, name);
+	const struct settings *s = ctl->settings ? ctl->settings : ctl->some;
+	return xasprintf("%s/%s", s ? s->state_dir : CTL_DEFAULT_STATE, name);
 }
 
 static void take_common(struct ctl *ctl, const struct args *a)

@@ -25,6 +25,7 @@ struct ctl {
 	const struct command *command;
 	const char *watch_name;    /* status --watch: of one certificate, or NULL */
 	struct settings *settings; /* NULL: not read (yet), or not readable */
+	struct settings *some;     /* of a file with mistakes: its folders; NULL: there is no such need */
 };
 
 void ctl_init(struct ctl *ctl, FILE *out, FILE *err);
@@ -39,7 +40,8 @@ int ctl_usage(struct ctl *ctl, const char *format, ...) __attribute__((format(pr
 /* Reads the configuration once. CTL_DONE: ctl->settings is there, or it is NULL and the default places are to be used
  * (only where no configuration was named). CTL_USAGE: said on ctl->err what is wrong with it. */
 int ctl_settings(struct ctl *ctl);
-/* Paths below run_dir and state_dir; the caller frees; NULL: the exit status is in *ret_status, the text was said. */
+/* Paths below run_dir and state_dir; the caller frees; NULL: the exit status is in *ret_status, the text was said. A
+ * configuration with mistakes is said, and is in nobody's way while a certswapd runs: that one goes on with what it read. */
 char *ctl_run_path(struct ctl *ctl, const char *name, int *ret_status);
 char *ctl_state_path(struct ctl *ctl, const char *name, int *ret_status);
 #endif

@@ -12,6 +12,8 @@ void show_status(const json_t *result, int64_t now, FILE *out, bool colour);
 /* All about one certificate of it. */
 void show_certificate(const json_t *certificate, int64_t now, FILE *out, bool colour);
 const json_t *show_find(const json_t *result, const char *name); /* NULL: not in it */
+/* Where the configuration that was read last is not in force: why; nothing otherwise. */
+void show_configuration(const json_t *result, FILE *out);
 /* The files of the drop boxes that wait; nothing where there are none. certificate: what concerns it; NULL: all. */
 void show_waiting(const json_t *result, const char *certificate, FILE *out);
 

@@ -1,9 +1,23 @@
-/* Files of the drop boxes that wait: for their other half, or for what was in the way to be mended. */
+/* What waits: files of the drop boxes for their other half, or for what was in the way to be mended; a configuration
+ * that was read again and is not in force. */
 #include <string.h>
 
 #include "base/memory.h"
 #include "ctl/print.h"
 #include "ctl/show.h"
+
+void show_configuration(const json_t *result, FILE *out)
+{
+	const json_t *configuration = json_object_get(result, "configuration");
+	AUTO_FREE char *state = print_member(configuration, "state", "in force"),
+		       *why = print_member(configuration, "why", ""), *at = print_member(configuration, "read_at", "?");
+	if (strcmp(state, "in force") == 0)
+		return;
+	AUTO_FREE char *text = xasprintf("The configuration read at %s %s %s", at,
+					 strcmp(state, "waiting") == 0 ? "waits" : "was refused:", why);
+	print_text(out, "", text);
+	fputc('\n', out);
+}
 
 /* Of one certificate: what lies in its own box, and what may still turn out to be its own. */
 static bool concerns(const json_t *waiting, const char *certificate)

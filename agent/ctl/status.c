@@ -23,6 +23,7 @@ static json_t *make_request(const char *name)
 static bool draw(const json_t *answer, const char *name, FILE *out, bool colour)
 {
 	const json_t *result = json_object_get(answer, "result"), *c = name ? show_find(result, name) : NULL;
+	show_configuration(result, out);
 	if (c)
 		show_certificate(c, clock_wall(), out, colour);
 	else if (!name)
@@ -64,7 +65,8 @@ int command_status(struct ctl *ctl, const struct args *a)
 	if (args_has(a, OPTION_WATCH) && args_has(a, OPTION_JSON))
 		return ctl_usage(ctl, "--watch is for people; it goes without --json");
 	if (args_has(a, OPTION_WATCH)) {
-		int status = ctl_settings(ctl);
+		int status;
+		AUTO_FREE char *path = ctl_run_path(ctl, "control.sock", &status);
 		ctl->watch_name = name;
 		ctl->progress = false;
 		return status == CTL_DONE ? watch_run(ctl, render) : status;

@@ -39,21 +39,35 @@ static void load_folder(struct loader *l, const char *main_file)
 	words_done(&names);
 }
 
-struct settings *settings_load(const char *file, struct complaints *ret)
+static struct settings *load(const char *file, struct complaints *ret)
 {
 	struct settings *s = xcalloc(1, sizeof *s);
 	struct loader loader = {.settings = s, .complaints = ret};
-	size_t before = ret->n;
 	s->file = xstrdup(file);
 	option_defaults(PLACE_TOP, s);
 	words_add(&loader.files, file); /* first in the order of complaints, readable or not */
 	load_file(&loader, file, true);
 	load_folder(&loader, file);
 	load_end(&loader);
+	return s;
+}
+
+struct settings *settings_load(const char *file, struct complaints *ret)
+{
+	size_t before = ret->n;
+	struct settings *s = load(file, ret);
 	if (ret->n == before)
 		return s;
 	settings_free(s);
 	return NULL;
+}
+
+struct settings *settings_load_some(const char *file)
+{
+	struct complaints complaints = {0};
+	struct settings *s = load(file, &complaints);
+	complaints_done(&complaints);
+	return s;
 }
 
 void settings_free(struct settings *s)

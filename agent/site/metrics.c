@@ -163,6 +163,9 @@ static void add_agent(struct text *t, const json_t *status, int64_t started_at, 
 	text_add(t, "\"} 1\n");
 	add_head(t, "start_time_seconds", "When the agent started.");
 	text_add(t, "certswap_start_time_seconds %lld\n", (long long)started_at);
+	add_head(t, "configuration_in_force", "1 where the configuration that was read last is in force.");
+	text_add(t, "certswap_configuration_in_force %d\n",
+		 is(json_object_get(status, "configuration"), "state", "in force"));
 	add_head(t, "heartbeat_timestamp_seconds", "When this was written; an agent that lives writes every 15 s.");
 	text_add(t, "certswap_heartbeat_timestamp_seconds %lld\n", (long long)now);
 }

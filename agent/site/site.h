@@ -49,8 +49,10 @@ struct site {
 	char *worker, *hooks;           /* certswap-worker; the folder with nginx/, apache/ ... */
 	struct settings *next_settings; /* read again, waiting for swaps to end; or NULL */
 	struct timer *reload_timer;
-	bool reload_waits; /* for descriptors, as was said */
-	int lock;          /* STATE/lock, held for the life of the process */
+	bool reload_waits;    /* for descriptors, as was said */
+	char *reload_refused; /* why the file that was read last is not in force; or NULL */
+	int64_t reload_asked; /* at: seconds since 1970; 0: never */
+	int lock;             /* STATE/lock, held for the life of the process */
 	struct site_folders folders;
 	struct audit *audit;
 	struct alerts *alerts;

@@ -109,6 +109,19 @@ static json_t *certificate_json(struct certificate *c)
 	return o;
 }
 
+/* Is the file that was read last the one in force? */
+static json_t *configuration_json(const struct site *site)
+{
+	const char *state = site->reload_refused ? "refused" : site->next_settings ? "waiting" : "in force", *why = "";
+	if (site->reload_refused)
+		why = site->reload_refused;
+	else if (site->next_settings)
+		why = site->reload_waits ? "for descriptors (LimitNOFILE=, fs.file-max)"
+					 : "for what is under way to end";
+	return json_pack("{ss, ss, ss, so}", "file", site->settings->file, "state", state, "why", why, "read_at",
+			 record_from_time(site->reload_asked ? site->reload_asked : site->started_at));
+}
+
 static void add_json(struct text *t, const char *before, json_t *o)
 {
 	AUTO_FREE char *s = json_dumps(o, JSON_COMPACT);
@@ -129,6 +142,7 @@ void status_write(const struct site *site, const char *only, struct text *ret)
 		comma = ",";
 	}
 	add_json(ret, "],\"waiting\":", dropbox_waiting(site->dropbox));
+	add_json(ret, ",\"configuration\":", configuration_json(site));
 	text_add(ret, "}");
 }
 
@@ -141,8 +155,8 @@ json_t *status_json(const struct site *site, const char *only)
 		if (!only || strcmp(only, c->settings->name) == 0)
 			json_array_append_new(list, certificate_json(c));
 	}
-	json_t *o = json_pack("{ss, ss, so, so}", "version", CERTSWAP_VERSION, "time",
+	json_t *o = json_pack("{ss, ss, so, so, so}", "version", CERTSWAP_VERSION, "time",
 			      text_from_time_ms(clock_wall_ms(), now), "certificates", list, "waiting",
-			      dropbox_waiting(site->dropbox));
+			      dropbox_waiting(site->dropbox), "configuration", configuration_json(site));
 	return o;
 }

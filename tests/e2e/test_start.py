@@ -90,9 +90,36 @@ class Start(Case):
             wait_until("the complaint is in the log", lambda: "colour" in run.agent.log())
             run.config.write_text(good)
             self.assertExit(run.agent.ctl("status"), 0, "shop")  # the old one stayed in force
+            said = json.loads(run.agent.ctl("status", "--json").stdout)["configuration"]
+            self.assertEqual(said["state"], "refused")
+            self.assertIn("colour", said["why"])
+            self.assertExit(run.agent.ctl("status"), 0, "was refused: the configuration stays as it was: ")
             run.config.write_text(good.replace('name = "shop"', 'name = "store"'))
-            run.agent.process.send_signal(signal.SIGHUP)
+            self.assertExit(run.agent.ctl("config", "reload"), 0)
             wait_until("the new configuration is in force", lambda: "store" in run.agent.ctl("status").stdout)
+            self.assertEqual(json.loads(run.agent.ctl("status", "--json").stdout)["configuration"]["state"], "in force")
+            self.assertNotIn("refused", run.agent.ctl("status").stdout)
+
+    def test_mistakes_in_the_configuration_are_in_nobodys_way(self):
+        """Somebody is half through an edit when the mail comes: what asks certswapd works on."""
+        with Run("edited", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            good = run.config.read_text()
+            for mistake in ('colour = "blue";\n', "certificates = (\n", 'state_dir = "'):
+                run.config.write_text(good + mistake)
+                done = run.agent.ctl("status")
+                self.assertExit(done, 0, "shop")
+                self.assertIn("goes on with the configuration it read before", done.stderr)
+                self.assertIn(f"{run.config}:", done.stderr)
+                self.assertExit(run.agent.ctl("submit", *run.ca.issue(run.names).files()), 0)
+                self.assertExit(run.agent.ctl("log", "--verify"), 0)
+                done = run.agent.ctl("config", "reload")
+                self.assertExit(done, 2)
+                self.assertIn(f"{run.config}:", done.stderr)
+            self.assertExit(run.agent.ctl("notice", "shop", "--case", "l", "--no-wait"), 0)
+            run.agent.stop()
+            self.assertExit(run.agent.ctl("status"), 2)
 
     def test_reload_that_can_not_be_put_in_place_ends_as_a_failure(self):
         """systemd starts again what failed (Restart=on-failure), not what ended with 0."""

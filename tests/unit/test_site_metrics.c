@@ -6,7 +6,7 @@
 #include "site/metrics.h"
 
 static const char full[] =
-	"{\"version\":\"1.2\",\"certificates\":["
+	"{\"version\":\"1.2\",\"configuration\":{\"state\":\"in force\"},\"certificates\":["
 	"{\"name\":\"shop\",\"state\":\"incident\",\"live\":{\"sha256\":\"aa\",\"not_after\":\"2027-02-21T00:00:00Z\"},"
 	"\"served\":[{\"sha256\":\"aa\"},{\"sha256\":\"bb\"}],\"revocation\":{\"status\":\"good\"},"
 	"\"standby\":{\"ready\":true},\"unverified\":[\"apache\"],\"incident\":{\"deadline\":\"2026-11-24T00:00:00Z\"},"
@@ -31,6 +31,7 @@ Test(site_metrics, what_is_known_is_told)
 		"certswap_build_info{version=\"1.2\"} 1",
 		"certswap_start_time_seconds 1000",
 		"certswap_heartbeat_timestamp_seconds 2000",
+		"certswap_configuration_in_force 1",
 		"certswap_certificate_state{certificate=\"shop\",state=\"incident\"} 1",
 		"certswap_certificate_state{certificate=\"shop\",state=\"ok\"} 0",
 		"certswap_certificate_served{certificate=\"shop\"} 0",
