@@ -13,6 +13,8 @@
 #include "site/standby.h"
 #include "swap/store.h"
 
+#define GENERATIONS_SEEN 32 /* of the newest; five are kept, and those that a link or a journal names */
+
 /* ---- files ---- */
 
 static void on_intake_done(int exit, const char *text, const char *next, void *data)
@@ -146,13 +148,36 @@ static bool is_kept(const struct certificate *c, unsigned int number)
 	return good;
 }
 
+/* That one; or where somebody wrote over it, the one that was made to restore it (site/neighbour.h), which may be newer than
+ * what is live now. 0: neither is kept. */
+static unsigned int kept_of(const struct certificate *c, unsigned int number)
+{
+	unsigned int numbers[GENERATIONS_SEEN], found = 0;
+	struct meta wanted = {0};
+	if (is_kept(c, number))
+		return number;
+	if (store_read_meta(c->folder, number, &wanted, NULL) < 0)
+		return 0;
+	size_t n = store_list_newest(c->folder, numbers, ARRAY_SIZE(numbers));
+	for (size_t i = 0; i < n && !found; i++) {
+		struct meta meta = {0};
+		if (!is_kept(c, numbers[i]) || store_read_meta(c->folder, numbers[i], &meta, NULL) < 0)
+			continue;
+		found = digest_equal(&meta.sha256, &wanted.sha256) ? numbers[i] : 0;
+		meta_done(&meta);
+	}
+	meta_done(&wanted);
+	return found;
+}
+
 /* The one that the last swap replaced; after a rollback, or where that is gone, the newest that is older than the live
  * one. 0: there is none. */
 static unsigned int before_live(const struct certificate *c)
 {
 	const struct last_swap *last = &c->last_swap;
-	if (last->from && last->to == c->live.number && is_kept(c, last->from))
-		return last->from;
+	unsigned int replaced = last->from && last->to == c->live.number ? kept_of(c, last->from) : 0;
+	if (replaced)
+		return replaced;
 	for (unsigned int number = c->live.number; number-- > 1;)
 		if (is_kept(c, number))
 			return number;

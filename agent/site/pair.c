@@ -220,10 +220,8 @@ static void on_proved(const struct check_reply *reply, unsigned int number, cons
 			 p->why ? "; let pass by a person: " : "", p->why ? p->why : "");
 	if (p->standby)
 		return keep_as_standby(p, number, reply);
-	if (is_restored_by_another(p)) {
-		(void)store_remove(c->folder, number, NULL); /* the next prune takes what can't be removed now */
+	if (is_restored_by_another(p)) /* the generation stays: it is what `rollback` goes back to */
 		return finish(p, PAIR_REFUSED, "another pair takes its place", NULL);
-	}
 	int r = is_overtaken(p, number)
 			? fault_set(&problem, -EAGAIN, "a newer pair is on its way in, or has just gone live")
 			: transaction_stage(c, number, p->at_once, on_swapped, p, &problem);

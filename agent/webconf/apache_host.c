@@ -16,8 +16,12 @@ static struct webconf_host *host_of(const struct walk *walk)
 	return walk->scope < 0 ? NULL : &walk->a->r->w->hosts[apache_scope(walk)->host];
 }
 
-static char *why_out_of_reach(const struct walk *walk, const char *text, const char *unknown)
+/* Behind "a file";; too there is a second word. */
+static char *why_out_of_reach(const struct walk *walk, const struct node *node, const char *text, const char *unknown)
 {
+	if (node->nwords > 2)
+		return xasprintf("%s takes one file, and more stands here: Apache would not start with it",
+				 node->words[0].text);
 	if (unknown)
 		return xasprintf("the variable %s has no value here", unknown);
 	if (strncmp(text, "pkcs11:", 7) == 0)
@@ -33,7 +37,7 @@ static char *why_out_of_reach(const struct walk *walk, const char *text, const c
 static struct webconf_value value_of(const struct walk *walk, const struct node *node, const char *text,
 				     const char *unknown)
 {
-	char *why = why_out_of_reach(walk, text, unknown);
+	char *why = why_out_of_reach(walk, node, text, unknown);
 	bool path = !unknown && strncmp(text, "pkcs11:", 7) != 0 && strncmp(text, "builtin:", 8) != 0;
 	struct webconf_value value = {.text = path ? path_below(walk->a->root, text) : xstrdup(text),
 				      .raw = xstrdup(node->words[1].text),

@@ -2,6 +2,7 @@
 import array
 import ctypes
 import fcntl
+import json
 import os
 import pathlib
 import shutil
@@ -55,6 +56,28 @@ class Neighbours(Case):
             done = run.agent.ctl("rollback", "shop")
             self.assertExit(done, 0)
             self.served(run, first)
+
+    def test_rollback_to_what_was_restored_too_late(self):
+        """Where the pair that was written through the link is proved first, what restores the old one gets a newer number."""
+        with Run("late", servers=("nginx",)) as run:
+            run.agent.start()
+            first = run.begin()
+            generations = run.state / "certificates/shop/gen"
+            whole = run.folder / "whole"
+            shutil.copytree(generations / "000001", whole, symlinks=True)
+            pair = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", *pair.files()), 0)
+            live = int(os.readlink(run.live()).rpartition("/")[2])
+            meta = json.loads((whole / "meta.json").read_text())
+            (whole / "meta.json").write_text(json.dumps({**meta, "number": live + 1, "origin": "restored"}))
+            whole.rename(generations / f"{live + 1:06}")
+            for other in generations.glob("*"):
+                if int(other.name) < live:
+                    (other / "fullchain.pem").write_text(pair.fullchain)
+            self.assertExit(run.agent.ctl("rollback", "shop"), 0)
+            self.served(run, first)
+            self.assertExit(run.agent.ctl("rollback", "shop"), 0)  # further back: the pair, which is older than that generation
+            self.served(run, pair)
 
     def test_generation_that_was_changed_is_not_used(self):
         with Run("changed", servers=("nginx",)) as run:
