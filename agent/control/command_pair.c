@@ -148,8 +148,8 @@ static bool is_kept(const struct certificate *c, unsigned int number)
 	return good;
 }
 
-/* That one; or where somebody wrote over it, the one that was made to restore it (site/neighbour.h), which may be newer than
- * what is live now. 0: neither is kept. */
+/* That one; or where somebody wrote over it, the one that was made to restore it (site/neighbour.h), which may be newer
+ * than what is live now. 0: neither is kept. */
 static unsigned int kept_of(const struct certificate *c, unsigned int number)
 {
 	unsigned int numbers[GENERATIONS_SEEN], found = 0;
