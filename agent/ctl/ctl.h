@@ -41,7 +41,8 @@ int ctl_usage(struct ctl *ctl, const char *format, ...) __attribute__((format(pr
  * (only where no configuration was named). CTL_USAGE: said on ctl->err what is wrong with it. */
 int ctl_settings(struct ctl *ctl);
 /* Paths below run_dir and state_dir; the caller frees; NULL: the exit status is in *ret_status, the text was said. A
- * configuration with mistakes is said, and is in nobody's way while a certswapd runs: that one goes on with what it read. */
+ * configuration with mistakes is said, and is in nobody's way while a certswapd runs: that one goes on with what it
+ * read. */
 char *ctl_run_path(struct ctl *ctl, const char *name, int *ret_status);
 char *ctl_state_path(struct ctl *ctl, const char *name, int *ret_status);
 #endif

@@ -94,8 +94,8 @@ void complaints_done(struct complaints *c);
  * every complaint. Checks what the file alone can tell (types, ranges, unknown keys, duplicate names, servers that
  * don't exist); never the state of the host. */
 struct settings *settings_load(const char *file, struct complaints *ret);
-/* What could be read of a file with mistakes, defaults for the rest; never NULL. For the folders of a certswapd that runs
- * already: nothing else of it may be used. */
+/* What could be read of a file with mistakes, defaults for the rest; never NULL. For the folders of a certswapd that
+ * runs already: nothing else of it may be used. */
 struct settings *settings_load_some(const char *file);
 void settings_free(struct settings *s);
 

@@ -160,29 +160,39 @@ static int64_t waits_for_others(const struct site *site, const struct certificat
 	return left_ms > 0 ? left_ms : 0;
 }
 
+/* Does one begin now? Else in how many ms; 0: none is ready. */
+static bool is_time(const struct site *site, int64_t *ret_wait_ms)
+{
+	bool now = false;
+	*ret_wait_ms = 0;
+	for (size_t i = 0; i < site->ncertificates; i++) {
+		const struct certificate *c = site->certificates[i];
+		if (!c->ready.number || !is_free(c))
+			continue;
+		int64_t ms = waits_for_others(site, c);
+		now |= !ms;
+		*ret_wait_ms = ms > *ret_wait_ms ? ms : *ret_wait_ms;
+	}
+	return now;
+}
+
 static void start_ready(void *data)
 {
 	struct site *site = data;
 	timer_close(site->start_timer);
 	site->start_timer = NULL;
-	int64_t wait_ms = 0;
-	bool begun = false;
-	for (size_t i = 0; i < site->ncertificates; i++)
+	int64_t wait_ms;
+	bool now = is_time(site, &wait_ms);
+	if (!now) /* else in the preflight */
+		incidents_sync(site);
+	for (size_t i = 0; i < site->ncertificates && now; i++)
 		if (site->certificates[i]->ready.number && is_free(site->certificates[i]))
 			see_live(site->certificates[i]); /* what was held may have waited for long */
-	for (size_t i = 0; i < site->ncertificates; i++) {
+	for (size_t i = 0; i < site->ncertificates && now; i++) {
 		struct certificate *c = site->certificates[i];
-		if (!c->ready.number || !is_free(c))
-			continue;
-		int64_t ms = waits_for_others(site, c);
-		wait_ms = ms > wait_ms ? ms : wait_ms;
-		if (ms)
-			continue;
-		begin(site, c);
-		begun = true;
+		if (c->ready.number && is_free(c) && !waits_for_others(site, c))
+			begin(site, c);
 	}
-	if (!begun) /* else in the preflight */
-		incidents_sync(site);
 	if (wait_ms)
 		staging_start_after(site, wait_ms);
 }

@@ -31,7 +31,7 @@ def options_of_manual():
     found = {}
     for entry in re.split(r"^\.It ", part, flags=re.M)[1:]:
         title = re.sub(r"^\.?Cm ", "", entry)
-        name = re.match(r"[a-z]+(?: (?=(?:test|dump|list|add|confirm|remove)\b)[a-z]+)?", title).group(0)
+        name = re.match(r"[a-z]+(?: (?=(?:test|dump|reload|list|add|confirm|remove)\b)[a-z]+)?", title).group(0)
         found.setdefault(name, set()).update(re.findall(r"Fl -([a-z-]+)|, -([a-z-]+)", entry))
     return {name: {one or other for one, other in options} for name, options in found.items()}
 
