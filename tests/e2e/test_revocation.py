@@ -76,6 +76,19 @@ class Revocation(Case):
             self.wait_status(run, "good")
             run.verify_log()
 
+    def test_standby_that_is_revoked(self):
+        """It would be of no use in the night of need: it stands by no more, and what is served stays."""
+        with Publisher() as p, Run("standby-revoked", publisher=p, servers=("nginx",), more=CHECK) as run:
+            p.publish_crls(run.ca)
+            first, standby = self.prepared(run)
+            self.wait_status(run, "good")
+            run.ca.revoke(standby, "keyCompromise")
+            wait_until("the standby is dropped", lambda: run.agent.status()["standby"] is None, 20)
+            self.assertTrue(any("it was the standby pair" in e["text"] for e in run.events()))
+            wait_until("its key is refused", lambda: "confirmed" in self.denied(run), 15)
+            self.assertTrue(run.serves(first))
+            self.assertExit(run.agent.ctl("swap", "shop", "--to", "standby"), 1)
+            self.assertTrue(run.serves(first))
 
     def test_ocsp(self):
         with Publisher() as p, Run("ocsp", publisher=p, servers=("nginx",),
