@@ -152,13 +152,6 @@ struct hold_queue *server_holds(struct server *server)
 	return &server->holds;
 }
 
-void server_forget(struct server *server, const void *data)
-{
-	for (struct ask *ask = server->first; ask; ask = ask->next)
-		if (ask->data == data)
-			ask->cb = NULL;
-}
-
 /* ---- hooks ---- */
 
 static void run_first(struct server *server);
@@ -189,6 +182,25 @@ static void answer_later(struct ask *ask, enum server_answer what, char *output)
 	ask->answer = what;
 	ask->output = output;
 	ask->timer = timer_start(ask->server->loop, 0, tell, ask);
+}
+
+/* A config test changes nothing: nobody waits for it to end in vain. */
+static void cut_short(struct ask *ask)
+{
+	if (ask->verb != SERVER_CONFIGTEST || !ask->child)
+		return;
+	child_close(ask->child);
+	ask->child = NULL;
+	answer_later(ask, SERVER_CANT_TELL, NULL);
+}
+
+void server_forget(struct server *server, const void *data)
+{
+	for (struct ask *ask = server->first; ask; ask = ask->next)
+		if (ask->data == data) {
+			ask->cb = NULL;
+			cut_short(ask);
+		}
 }
 
 static bool means_something(enum server_verb verb, int status)

@@ -65,7 +65,8 @@ void server_ask(struct server *server, enum server_verb verb, const char *candid
 void server_ask_to_wait(struct server *server, enum server_verb verb, server_done_cb cb, void *data);
 void server_go(struct server *server, const void *data);
 
-/* Whoever asked with this `data` wants no answer any more: the hook runs to its end, nobody is called back. */
+/* Whoever asked with this `data` wants no answer any more: nobody is called back. A config test is ended, every other
+ * hook runs to its end. */
 void server_forget(struct server *server, const void *data);
 
 /* The queue. server_take_all calls back (never from inside) when all n servers are free, and holds them; first come,

@@ -314,6 +314,8 @@ static void on_wire(const struct places_verdict *verdict, void *data)
 		journal_reason(act->spec.journal, "the wire did not turn: %s", verdict->text);
 	timer_close(act->idle);
 	act->idle = NULL;
+	if (!verdict->text)
+		act_doubt_no_more(act);
 	if (!act->doubting)
 		act_look_who_runs(act);
 }

@@ -56,6 +56,7 @@ void act_recall_parents(struct act *act); /* runs and ran of the servers whose p
 void act_start_round(struct act *act, int64_t deadline_ms); /* a look at the wire; takes the place of one under way */
 void act_look_who_runs(struct act *act);                    /* then the act is over */
 
-void act_preflight(struct act *act); /* preflight.c */
-void act_doubt(struct act *act);     /* refusal.c; only beside a round */
+void act_preflight(struct act *act);     /* preflight.c */
+void act_doubt(struct act *act);         /* refusal.c; only beside a round */
+void act_doubt_no_more(struct act *act); /* what the wire shows is as wanted: nobody's word is needed */
 #endif

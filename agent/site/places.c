@@ -8,7 +8,8 @@
 #include "base/memory.h"
 
 #define PLACES_PER_JOB 200
-#define JOBS_AT_ONCE   4 /* each has up to 96 connections open: a server has room for some hundred */
+#define PLACES_AHEAD   24 /* looked at until their server has turned, where there are many more */
+#define JOBS_AT_ONCE   4  /* each has up to 96 connections open: a server has room for some hundred */
 #define HANDSHAKE_MS   2000
 #define BASELINE_MS    5000
 #define SETTLE_MS                                                                                                      \
@@ -30,6 +31,7 @@ struct places_round {
 	size_t njobs, left, next; /* left: have not ended; next: the first that has not begun */
 	int64_t deadline_ms;      /* of each job */
 	bool ahead;               /* the first job goes alone, until the server has turned */
+	bool *turned;             /* which servers have, as that job saw */
 	size_t nplaces;           /* the journal may be gone when the round closes */
 	struct probe_seen *seen;  /* one for each place; moved out of the replies */
 	bool *asked, *now;        /* ever; in the jobs under way */
@@ -368,12 +370,30 @@ static void forget_seen(struct probe_seen *seen)
 	*seen = (struct probe_seen){0};
 }
 
-static bool has_turned(const struct places_round *round, const struct places_job *part)
+/* The job that went ahead is over. Where what it saw has not turned, the others will hardly show anything else, and are
+ * looked at once. */
+static void end_ahead(struct places_round *round, const struct places_job *part)
 {
-	for (size_t i = part->first; i < part->first + part->n; i++)
-		if (round->now[i] && round->journal->places[i].turns >= 0 && round->seen[i].result != PROBE_SHOWN)
-			return false;
-	return true;
+	round->ahead = false;
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = part->first; i < part->first + part->n; i++) {
+			const struct journal_place *p = &round->journal->places[i];
+			bool shown = round->seen[i].result == PROBE_SHOWN;
+			if (!round->now[i] || p->turns < 0 || shown != (pass == 0))
+				continue;
+			if (p->server >= 0)
+				round->turned[p->server] = shown;
+			if (!shown)
+				round->deadline_ms = HANDSHAKE_MS;
+		}
+}
+
+bool places_have_turned(const struct places_round *round)
+{
+	bool all = round->turned != NULL;
+	for (size_t i = 0; all && i < round->journal->txn.nservers; i++)
+		all = round->turned[i];
+	return all;
 }
 
 static void start_more(struct places_round *round);
@@ -404,10 +424,8 @@ static void on_reply(struct message *message, const struct fault *fault, void *d
 	probe_reply_done(&reply);
 	if (--round->left == 0)
 		return finish(round);
-	if (round->ahead && !has_turned(round, part))
-		round->deadline_ms =
-			HANDSHAKE_MS; /* the others will hardly show anything else, and are looked at once */
-	round->ahead = false;
+	if (round->ahead)
+		end_ahead(round, part);
 	start_more(round);
 }
 
@@ -424,10 +442,22 @@ static enum probe_key key_of(const struct places_round *round, const struct jour
 	return (enum probe_key)j->certificates[p->belongs].old_key;
 }
 
+/* A server that has turned serves nothing old beside any more: its other places need not settle, each for itself. */
+static uint32_t settle_ms(const struct places_round *round, const struct places_job *part)
+{
+	for (size_t i = part->first; i < part->first + part->n; i++) {
+		int server = round->journal->places[i].server;
+		if (round->now[i] && (server < 0 || !round->turned[server]))
+			return SETTLE_MS;
+	}
+	return 0;
+}
+
 static void start_job(struct places_round *round, struct places_job *part)
 {
-	struct probe_request request = {
-		.timeout_ms = HANDSHAKE_MS, .deadline_ms = (uint32_t)round->deadline_ms, .settle_ms = SETTLE_MS};
+	struct probe_request request = {.timeout_ms = HANDSHAKE_MS,
+					.deadline_ms = (uint32_t)round->deadline_ms,
+					.settle_ms = settle_ms(round, part)};
 	request.v = xcalloc(part->n, sizeof *request.v);
 	for (size_t i = part->first; i < part->first + part->n; i++) {
 		struct journal_place *p = &round->journal->places[i];
@@ -465,13 +495,14 @@ static void start_jobs(struct places_round *round, int64_t deadline_ms)
 	round->ahead = round->goal != PLACES_BASELINE;
 	round->next = 0;
 	free(round->jobs);
-	round->njobs = round->left = (nplaces + PLACES_PER_JOB - 1) / PLACES_PER_JOB;
-	round->jobs = xcalloc(round->njobs, sizeof *round->jobs);
-	for (size_t i = 0; i < round->njobs; i++) {
-		size_t first = i * PLACES_PER_JOB, left = nplaces - first;
-		round->jobs[i] = (struct places_job){
-			.round = round, .first = first, .n = left < PLACES_PER_JOB ? left : PLACES_PER_JOB};
+	size_t at = 0, most = round->ahead && nplaces > 2 * PLACES_AHEAD ? PLACES_AHEAD : PLACES_PER_JOB;
+	round->jobs = xcalloc(2 + nplaces / PLACES_PER_JOB, sizeof *round->jobs);
+	for (round->njobs = 0; at < nplaces; most = PLACES_PER_JOB) {
+		size_t n = nplaces - at < most ? nplaces - at : most;
+		round->jobs[round->njobs++] = (struct places_job){.round = round, .first = at, .n = n};
+		at += n;
 	}
+	round->left = round->njobs;
 	start_more(round);
 }
 
@@ -485,6 +516,7 @@ struct places_round *places_look(struct site *site, struct journal *j, struct ce
 	round->seen = xcalloc(j->nplaces, sizeof *round->seen);
 	round->asked = xcalloc(j->nplaces, sizeof *round->asked);
 	round->now = xcalloc(j->nplaces, sizeof *round->now);
+	round->turned = xcalloc(j->txn.nservers, sizeof *round->turned);
 	size_t asked = 0;
 	for (size_t i = 0; i < j->nplaces; i++)
 		asked += round->asked[i] = round->now[i] = to_ask(round, &j->places[i]);
@@ -510,5 +542,6 @@ void places_close(struct places_round *round)
 	free(round->seen);
 	free(round->asked);
 	free(round->now);
+	free(round->turned);
 	free(round);
 }

@@ -45,5 +45,7 @@ typedef void (*places_cb)(const struct places_verdict *verdict, void *data);
 struct places_round;
 struct places_round *places_look(struct site *site, struct journal *j, struct certificate *const *certificates,
 				 enum places_goal goal, int64_t deadline_ms, places_cb cb, void *data);
+/* Some places of every server show what they should, and nothing else any more; known before all are looked at. */
+bool places_have_turned(const struct places_round *round);
 void places_close(struct places_round *round); /* no callback; after the callback it is gone by itself */
 #endif

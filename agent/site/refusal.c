@@ -44,6 +44,8 @@ static void look(void *data)
 	bool busy = false;
 	timer_close(act->idle);
 	act->idle = NULL;
+	if (act->round && places_have_turned(act->round))
+		return;
 	for (size_t i = 0; i < act_txn(act)->nservers; i++) {
 		uint64_t before = act->ticks[i];
 		act->ticks[i] = used(act, i);
@@ -64,4 +66,14 @@ void act_doubt(struct act *act)
 	for (size_t i = 0; i < act_txn(act)->nservers; i++)
 		act->ticks[i] = used(act, i);
 	act->idle = timer_start(act->spec.site->loop, IDLE_MS, look, act);
+}
+
+void act_doubt_no_more(struct act *act)
+{
+	timer_close(act->idle);
+	act->idle = NULL;
+	for (size_t i = 0; act->doubting && i < act_txn(act)->nservers; i++)
+		server_forget(act->spec.servers[i], &act->calls[i]);
+	act->asked = act->doubting ? 0 : act->asked;
+	act->doubting = false;
 }
