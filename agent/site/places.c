@@ -35,6 +35,7 @@ struct places_round {
 	size_t nplaces;           /* the journal may be gone when the round closes */
 	struct probe_seen *seen;  /* one for each place; moved out of the replies */
 	bool *asked, *now;        /* ever; in the jobs under way */
+	size_t *same;             /* the place whose answer is this one's too; itself: it is asked */
 	bool with_header;         /* the second look of a baseline: places that may want a PROXY header */
 	struct fault fault;       /* of a worker */
 	struct timer *timer;      /* calls back when there was nothing to ask */
@@ -271,6 +272,92 @@ static void keep_served(struct places_round *round)
 		certificate_set_served(round->certificates[i], served[i], used[i]);
 }
 
+static void forget_seen(struct probe_seen *seen)
+{
+	free(seen->serial);
+	free(seen->text);
+	*seen = (struct probe_seen){0};
+}
+
+/* A server that holds an RSA and an ECDSA pair shows the one that the client's signature algorithms ask for: each
+ * certificate is looked for with the algorithms of its own key. */
+static enum probe_key key_of(const struct places_round *round, const struct journal_place *p)
+{
+	const struct journal *j = round->journal;
+	bool to_new = round->goal == PLACES_NEW || round->goal == PLACES_NEW_ALL;
+	if (to_new && p->turns >= 0 && !any_will_do(round, p))
+		return (enum probe_key)j->certificates[p->turns].new_key;
+	if (to_new && was_silent(p))
+		return (enum probe_key)j->certificates[p->belongs].new_key;
+	return (enum probe_key)j->certificates[p->belongs].old_key;
+}
+
+/* ---- places that are asked the same ---- */
+
+/* Those without a name, above all: each certificate of an endpoint has one. */
+struct question {
+	const struct journal_place *place;
+	struct digest expect;
+	enum probe_key key;
+	size_t index;
+};
+
+static int compare_questions(const struct question *a, const struct question *b)
+{
+	const struct journal_place *p = a->place, *q = b->place;
+	int order = strcmp(p->server_name, q->server_name);
+	order = order ? order : strcmp(p->endpoint, q->endpoint);
+	order = order ? order : (p->version > q->version) - (p->version < q->version);
+	order = order ? order : (p->starttls > q->starttls) - (p->starttls < q->starttls);
+	order = order ? order : p->proxy_protocol - q->proxy_protocol;
+	order = order ? order : (a->key > b->key) - (a->key < b->key);
+	return order ? order : memcmp(&a->expect, &b->expect, sizeof a->expect);
+}
+
+static int by_question(const void *a, const void *b)
+{
+	const struct question *x = a, *y = b;
+	int order = compare_questions(x, y);
+	return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+/* Each question is asked once: of the places in `now`, the first keeps its turn. */
+static void drop_duplicates(struct places_round *round)
+{
+	const struct journal *j = round->journal;
+	AUTO_FREE struct question *v = xcalloc(j->nplaces, sizeof *v);
+	size_t n = 0;
+	for (size_t i = 0; i < j->nplaces; i++) {
+		round->same[i] = i;
+		if (round->now[i])
+			v[n++] = (struct question){.place = &j->places[i],
+						   .expect = wanted(round, &j->places[i]),
+						   .key = key_of(round, &j->places[i]),
+						   .index = i};
+	}
+	qsort(v, n, sizeof *v, by_question);
+	for (size_t k = 1; k < n; k++)
+		if (compare_questions(&v[k - 1], &v[k]) == 0) {
+			round->same[v[k].index] = round->same[v[k - 1].index];
+			round->now[v[k].index] = false;
+		}
+}
+
+static void share_answers(struct places_round *round)
+{
+	for (size_t i = 0; i < round->nplaces; i++) {
+		size_t of = round->same[i];
+		if (of == i)
+			continue;
+		forget_seen(&round->seen[i]);
+		round->seen[i] = round->seen[of];
+		round->seen[i].serial = xstrdup(round->seen[of].serial);
+		round->seen[i].text = xstrdup(round->seen[of].text);
+		round->now[i] = true; /* it had its look */
+		round->same[i] = i;
+	}
+}
+
 static int compare_endpoints(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -335,6 +422,7 @@ static void finish(void *data)
 {
 	struct places_round *round = data;
 	struct journal *j = round->journal;
+	share_answers(round);
 	if (round->with_header)
 		take_back_headers(round);
 	else if (round->goal == PLACES_BASELINE && !round->fault.code && choose_for_header(round)) {
@@ -361,13 +449,6 @@ static void finish(void *data)
 	round->cb(&v, round->data);
 	places_verdict_done(&v);
 	places_close(round);
-}
-
-static void forget_seen(struct probe_seen *seen)
-{
-	free(seen->serial);
-	free(seen->text);
-	*seen = (struct probe_seen){0};
 }
 
 /* The job that went ahead is over. Where what it saw has not turned, the others will hardly show anything else, and are
@@ -429,19 +510,6 @@ static void on_reply(struct message *message, const struct fault *fault, void *d
 	start_more(round);
 }
 
-/* A server that holds an RSA and an ECDSA pair shows the one that the client's signature algorithms ask for: each
- * certificate is looked for with the algorithms of its own key. */
-static enum probe_key key_of(const struct places_round *round, const struct journal_place *p)
-{
-	const struct journal *j = round->journal;
-	bool to_new = round->goal == PLACES_NEW || round->goal == PLACES_NEW_ALL;
-	if (to_new && p->turns >= 0 && !any_will_do(round, p))
-		return (enum probe_key)j->certificates[p->turns].new_key;
-	if (to_new && was_silent(p))
-		return (enum probe_key)j->certificates[p->belongs].new_key;
-	return (enum probe_key)j->certificates[p->belongs].old_key;
-}
-
 /* A server that has turned serves nothing old beside any more: its other places need not settle, each for itself. */
 static uint32_t settle_ms(const struct places_round *round, const struct places_job *part)
 {
@@ -491,6 +559,7 @@ static void start_more(struct places_round *round)
 static void start_jobs(struct places_round *round, int64_t deadline_ms)
 {
 	size_t nplaces = round->journal->nplaces;
+	drop_duplicates(round);
 	round->deadline_ms = deadline_ms;
 	round->ahead = round->goal != PLACES_BASELINE;
 	round->next = 0;
@@ -517,6 +586,9 @@ struct places_round *places_look(struct site *site, struct journal *j, struct ce
 	round->asked = xcalloc(j->nplaces, sizeof *round->asked);
 	round->now = xcalloc(j->nplaces, sizeof *round->now);
 	round->turned = xcalloc(j->txn.nservers, sizeof *round->turned);
+	round->same = xcalloc(j->nplaces, sizeof *round->same);
+	for (size_t i = 0; i < j->nplaces; i++)
+		round->same[i] = i;
 	size_t asked = 0;
 	for (size_t i = 0; i < j->nplaces; i++)
 		asked += round->asked[i] = round->now[i] = to_ask(round, &j->places[i]);
@@ -543,5 +615,6 @@ void places_close(struct places_round *round)
 	free(round->asked);
 	free(round->now);
 	free(round->turned);
+	free(round->same);
 	free(round);
 }
