@@ -1,4 +1,4 @@
-#include "site/places.h"
+#include "site/places_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,43 +7,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define PLACES_PER_JOB 200
-#define PLACES_AHEAD   24 /* looked at until their server has turned, where there are many more */
-#define JOBS_AT_ONCE   4  /* each has up to 96 connections open: a server has room for some hundred */
-#define HANDSHAKE_MS   2000
-#define BASELINE_MS    5000
-#define SETTLE_MS                                                                                                      \
-	150 /* nginx serves old and new side by side for about 100 ms (its own pause before it ends old workers) */
-#define WORKER_GRACE_MS 5000
+#define BASELINE_MS 5000
 
-struct places_round {
-	struct site *site;
-	struct journal *journal;
-	struct certificate **certificates;
-	enum places_goal goal;
-	places_cb cb;
-	void *data;
-	struct places_job {
-		struct places_round *round;
-		struct job *job;
-		size_t first, n;
-	} * jobs;
-	size_t njobs, left, next; /* left: have not ended; next: the first that has not begun */
-	int64_t deadline_ms;      /* of each job */
-	bool ahead;               /* the first job goes alone, until the server has turned */
-	bool *turned;             /* which servers have, as that job saw */
-	size_t nplaces;           /* the journal may be gone when the round closes */
-	struct probe_seen *seen;  /* one for each place; moved out of the replies */
-	bool *asked, *now;        /* ever; in the jobs under way */
-	size_t *same;             /* the place whose answer is this one's too; itself: it is asked */
-	bool with_header;         /* the second look of a baseline: places that may want a PROXY header */
-	struct fault fault;       /* of a worker */
-	struct timer *timer;      /* calls back when there was nothing to ask */
-};
-
-/* Of a certificate that a stranger changed, or that is not where this goal wants it, a place need only give a
- * handshake. */
-static bool any_will_do(const struct places_round *round, const struct journal_place *p)
+bool places_any_will_do(const struct places_round *round, const struct journal_place *p)
 {
 	if (p->turns < 0 || round->goal == PLACES_BASELINE)
 		return false;
@@ -51,13 +17,13 @@ static bool any_will_do(const struct places_round *round, const struct journal_p
 	return disk != (round->goal == PLACES_OLD ? TXN_DISK_OLD : TXN_DISK_NEW);
 }
 
-/* What the place should show; zero: one look, any handshake will do: a place that showed another certificate must go on
- * serving, but the reload may well have brought somebody's renewal. */
-static struct digest wanted(const struct places_round *round, const struct journal_place *p)
+/* A place that showed another certificate must go on serving, but the reload may well have brought somebody's renewal.
+ */
+struct digest places_wanted(const struct places_round *round, const struct journal_place *p)
 {
 	static const struct digest none;
 	const struct journal *j = round->journal;
-	if (any_will_do(round, p))
+	if (places_any_will_do(round, p))
 		return none;
 	switch (round->goal) {
 	case PLACES_BASELINE:
@@ -71,7 +37,7 @@ static struct digest wanted(const struct places_round *round, const struct journ
 	return p->turns >= 0 ? j->certificates[p->turns].new_sha256 : none;
 }
 
-static bool was_silent(const struct journal_place *p)
+bool places_was_silent(const struct journal_place *p)
 {
 	return digest_is_zero(&p->before);
 }
@@ -79,7 +45,7 @@ static bool was_silent(const struct journal_place *p)
 /* A place that was silent is looked at again once every server runs, and on the way back. */
 static bool to_ask(const struct places_round *round, const struct journal_place *p)
 {
-	return round->goal != PLACES_NEW || !was_silent(p);
+	return round->goal != PLACES_NEW || !places_was_silent(p);
 }
 
 void places_verdict_done(struct places_verdict *v)
@@ -129,7 +95,7 @@ static enum txn_wire judge_silent(const struct places_round *round, const struct
 static enum txn_wire judge_place(const struct places_round *round, const struct journal_place *p,
 				 const struct probe_seen *seen)
 {
-	struct digest expect = wanted(round, p);
+	struct digest expect = places_wanted(round, p);
 	switch (seen->result) {
 	case PROBE_SHOWN:
 		return digest_is_zero(&expect) || digest_equal(&expect, &seen->sha256) ? TXN_WIRE_WANTED
@@ -158,8 +124,8 @@ static void add_to_part(struct places_part *part, enum txn_wire wire, bool is_ne
 static void judge(struct places_round *round, struct places_verdict *v, const struct journal_place *p,
 		  const struct probe_seen *seen)
 {
-	enum txn_wire wire = was_silent(p) ? judge_silent(round, p, seen) : judge_place(round, p, seen);
-	bool is_new = wire == TXN_WIRE_WANTED && round->goal != PLACES_OLD && (p->turns >= 0 || was_silent(p));
+	enum txn_wire wire = places_was_silent(p) ? judge_silent(round, p, seen) : judge_place(round, p, seen);
+	bool is_new = wire == TXN_WIRE_WANTED && round->goal != PLACES_OLD && (p->turns >= 0 || places_was_silent(p));
 	if (wire == TXN_WIRE_UNKNOWN)
 		return;
 	for (size_t i = 0; i < round->journal->txn.nservers; i++)
@@ -272,92 +238,6 @@ static void keep_served(struct places_round *round)
 		certificate_set_served(round->certificates[i], served[i], used[i]);
 }
 
-static void forget_seen(struct probe_seen *seen)
-{
-	free(seen->serial);
-	free(seen->text);
-	*seen = (struct probe_seen){0};
-}
-
-/* A server that holds an RSA and an ECDSA pair shows the one that the client's signature algorithms ask for: each
- * certificate is looked for with the algorithms of its own key. */
-static enum probe_key key_of(const struct places_round *round, const struct journal_place *p)
-{
-	const struct journal *j = round->journal;
-	bool to_new = round->goal == PLACES_NEW || round->goal == PLACES_NEW_ALL;
-	if (to_new && p->turns >= 0 && !any_will_do(round, p))
-		return (enum probe_key)j->certificates[p->turns].new_key;
-	if (to_new && was_silent(p))
-		return (enum probe_key)j->certificates[p->belongs].new_key;
-	return (enum probe_key)j->certificates[p->belongs].old_key;
-}
-
-/* ---- places that are asked the same ---- */
-
-/* Those without a name, above all: each certificate of an endpoint has one. */
-struct question {
-	const struct journal_place *place;
-	struct digest expect;
-	enum probe_key key;
-	size_t index;
-};
-
-static int compare_questions(const struct question *a, const struct question *b)
-{
-	const struct journal_place *p = a->place, *q = b->place;
-	int order = strcmp(p->server_name, q->server_name);
-	order = order ? order : strcmp(p->endpoint, q->endpoint);
-	order = order ? order : (p->version > q->version) - (p->version < q->version);
-	order = order ? order : (p->starttls > q->starttls) - (p->starttls < q->starttls);
-	order = order ? order : p->proxy_protocol - q->proxy_protocol;
-	order = order ? order : (a->key > b->key) - (a->key < b->key);
-	return order ? order : memcmp(&a->expect, &b->expect, sizeof a->expect);
-}
-
-static int by_question(const void *a, const void *b)
-{
-	const struct question *x = a, *y = b;
-	int order = compare_questions(x, y);
-	return order ? order : (x->index > y->index) - (x->index < y->index);
-}
-
-/* Each question is asked once: of the places in `now`, the first keeps its turn. */
-static void drop_duplicates(struct places_round *round)
-{
-	const struct journal *j = round->journal;
-	AUTO_FREE struct question *v = xcalloc(j->nplaces, sizeof *v);
-	size_t n = 0;
-	for (size_t i = 0; i < j->nplaces; i++) {
-		round->same[i] = i;
-		if (round->now[i])
-			v[n++] = (struct question){.place = &j->places[i],
-						   .expect = wanted(round, &j->places[i]),
-						   .key = key_of(round, &j->places[i]),
-						   .index = i};
-	}
-	qsort(v, n, sizeof *v, by_question);
-	for (size_t k = 1; k < n; k++)
-		if (compare_questions(&v[k - 1], &v[k]) == 0) {
-			round->same[v[k].index] = round->same[v[k - 1].index];
-			round->now[v[k].index] = false;
-		}
-}
-
-static void share_answers(struct places_round *round)
-{
-	for (size_t i = 0; i < round->nplaces; i++) {
-		size_t of = round->same[i];
-		if (of == i)
-			continue;
-		forget_seen(&round->seen[i]);
-		round->seen[i] = round->seen[of];
-		round->seen[i].serial = xstrdup(round->seen[of].serial);
-		round->seen[i].text = xstrdup(round->seen[of].text);
-		round->now[i] = true; /* it had its look */
-		round->same[i] = i;
-	}
-}
-
 static int compare_endpoints(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -416,18 +296,15 @@ static void take_back_headers(struct places_round *round)
 	free(speaking.v);
 }
 
-static void start_jobs(struct places_round *round, int64_t deadline_ms);
-
-static void finish(void *data)
+void places_answered(void *data)
 {
 	struct places_round *round = data;
 	struct journal *j = round->journal;
-	share_answers(round);
 	if (round->with_header)
 		take_back_headers(round);
 	else if (round->goal == PLACES_BASELINE && !round->fault.code && choose_for_header(round)) {
 		round->with_header = true;
-		return start_jobs(round, BASELINE_MS);
+		return places_ask(round, BASELINE_MS);
 	}
 	struct places_verdict v = {.parts = xcalloc(j->txn.nservers, sizeof *v.parts)};
 	for (size_t i = 0; i < j->txn.nservers; i++)
@@ -451,130 +328,6 @@ static void finish(void *data)
 	places_close(round);
 }
 
-/* The job that went ahead is over. Where what it saw has not turned, the others will hardly show anything else, and are
- * looked at once. */
-static void end_ahead(struct places_round *round, const struct places_job *part)
-{
-	round->ahead = false;
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = part->first; i < part->first + part->n; i++) {
-			const struct journal_place *p = &round->journal->places[i];
-			bool shown = round->seen[i].result == PROBE_SHOWN;
-			if (!round->now[i] || p->turns < 0 || shown != (pass == 0))
-				continue;
-			if (p->server >= 0)
-				round->turned[p->server] = shown;
-			if (!shown)
-				round->deadline_ms = HANDSHAKE_MS;
-		}
-}
-
-bool places_have_turned(const struct places_round *round)
-{
-	bool all = round->turned != NULL;
-	for (size_t i = 0; all && i < round->journal->txn.nservers; i++)
-		all = round->turned[i];
-	return all;
-}
-
-static void start_more(struct places_round *round);
-
-static void on_reply(struct message *message, const struct fault *fault, void *data)
-{
-	struct places_job *part = data;
-	struct places_round *round = part->round;
-	struct probe_reply reply = {0};
-	part->job = NULL;
-	if (!message)
-		round->fault = *fault;
-	else if (probe_reply_unpack(&message->body, &reply) < 0)
-		fault_set(&round->fault, -1, "certswap-worker (probe) sent a reply that makes no sense");
-	size_t at = 0;
-	for (size_t i = part->first; i < part->first + part->n; i++) {
-		if (!round->now[i])
-			continue;
-		if (at < reply.n) {
-			forget_seen(&round->seen[i]);
-			round->seen[i] = reply.v[at];
-			reply.v[at] = (struct probe_seen){0};
-		} else if (!round->fault.code) {
-			fault_set(&round->fault, -1, "certswap-worker (probe) left places out");
-		}
-		at++;
-	}
-	probe_reply_done(&reply);
-	if (--round->left == 0)
-		return finish(round);
-	if (round->ahead)
-		end_ahead(round, part);
-	start_more(round);
-}
-
-/* A server that has turned serves nothing old beside any more: its other places need not settle, each for itself. */
-static uint32_t settle_ms(const struct places_round *round, const struct places_job *part)
-{
-	for (size_t i = part->first; i < part->first + part->n; i++) {
-		int server = round->journal->places[i].server;
-		if (round->now[i] && (server < 0 || !round->turned[server]))
-			return SETTLE_MS;
-	}
-	return 0;
-}
-
-static void start_job(struct places_round *round, struct places_job *part)
-{
-	struct probe_request request = {.timeout_ms = HANDSHAKE_MS,
-					.deadline_ms = (uint32_t)round->deadline_ms,
-					.settle_ms = settle_ms(round, part)};
-	request.v = xcalloc(part->n, sizeof *request.v);
-	for (size_t i = part->first; i < part->first + part->n; i++) {
-		struct journal_place *p = &round->journal->places[i];
-		if (!round->now[i])
-			continue;
-		request.v[request.n++] = (struct probe_place){.endpoint = p->endpoint,
-							      .server_name = p->server_name,
-							      .key = key_of(round, p),
-							      .starttls = (enum probe_starttls)p->starttls,
-							      .proxy_protocol = p->proxy_protocol,
-							      .version = (enum probe_version)p->version,
-							      .expect = wanted(round, p)};
-	}
-	struct packer body = {0};
-	probe_request_pack(&body, &request);
-	part->job = job_start(round->site->jobs, "probe", MESSAGE_PROBE, &body, NULL, 0, NULL,
-			      round->deadline_ms + WORKER_GRACE_MS, on_reply, part);
-	packer_done(&body);
-	free(request.v); /* its strings are the journal's */
-}
-
-static void start_more(struct places_round *round)
-{
-	size_t most = round->ahead ? 1 : JOBS_AT_ONCE;
-	while (round->next < round->njobs && round->left - (round->njobs - round->next) < most)
-		start_job(round, &round->jobs[round->next++]);
-}
-
-/* A server turns for all of its certificates at once: while it loads thousands of them, a few places are watched for
- * it, and the others are looked at when it has turned. */
-static void start_jobs(struct places_round *round, int64_t deadline_ms)
-{
-	size_t nplaces = round->journal->nplaces;
-	drop_duplicates(round);
-	round->deadline_ms = deadline_ms;
-	round->ahead = round->goal != PLACES_BASELINE;
-	round->next = 0;
-	free(round->jobs);
-	size_t at = 0, most = round->ahead && nplaces > 2 * PLACES_AHEAD ? PLACES_AHEAD : PLACES_PER_JOB;
-	round->jobs = xcalloc(2 + nplaces / PLACES_PER_JOB, sizeof *round->jobs);
-	for (round->njobs = 0; at < nplaces; most = PLACES_PER_JOB) {
-		size_t n = nplaces - at < most ? nplaces - at : most;
-		round->jobs[round->njobs++] = (struct places_job){.round = round, .first = at, .n = n};
-		at += n;
-	}
-	round->left = round->njobs;
-	start_more(round);
-}
-
 struct places_round *places_look(struct site *site, struct journal *j, struct certificate *const *certificates,
 				 enum places_goal goal, int64_t deadline_ms, places_cb cb, void *data)
 {
@@ -593,9 +346,9 @@ struct places_round *places_look(struct site *site, struct journal *j, struct ce
 	for (size_t i = 0; i < j->nplaces; i++)
 		asked += round->asked[i] = round->now[i] = to_ask(round, &j->places[i]);
 	if (asked)
-		start_jobs(round, goal == PLACES_BASELINE ? BASELINE_MS : deadline_ms);
+		places_ask(round, goal == PLACES_BASELINE ? BASELINE_MS : deadline_ms);
 	else
-		round->timer = timer_start(site->loop, 0, finish, round);
+		round->timer = timer_start(site->loop, 0, places_answered, round);
 	return round;
 }
 
@@ -607,7 +360,7 @@ void places_close(struct places_round *round)
 		if (round->jobs[i].job)
 			job_close(round->jobs[i].job);
 	for (size_t i = 0; round->seen && i < round->nplaces; i++)
-		forget_seen(&round->seen[i]);
+		places_forget_seen(&round->seen[i]);
 	timer_close(round->timer);
 	free(round->certificates);
 	free(round->jobs);
