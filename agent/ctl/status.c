@@ -69,7 +69,7 @@ int command_status(struct ctl *ctl, const struct args *a)
 		AUTO_FREE char *path = ctl_run_path(ctl, "control.sock", &status);
 		ctl->watch_name = name;
 		ctl->progress = false;
-		return status == CTL_DONE ? watch_run(ctl, render) : status;
+		return path ? watch_run(ctl, render) : status;
 	}
 	json_t *answer = NULL, *request = make_request(name);
 	int status = client_ask(ctl, a, request, NULL, 0, &answer);
