@@ -33,6 +33,7 @@ PROGRAMS = pathlib.Path(os.environ.get("CERTSWAP_PROGRAMS", BUILD / "demo/agent"
 SHIPPED = pathlib.Path(os.environ.get("CERTSWAP_SHIPPED", PROGRAMS))  # without sanitizers, which do not go with libfaketime
 SANDBOX = os.environ.get("CERTSWAP_E2E_SANDBOX")  # another policy than "auto" for all runs that choose none: "strict"
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+HOOKS = pathlib.Path(__file__).resolve().parents[2] / "hooks"
 FOLDER = pathlib.Path(os.environ.get("CERTSWAP_E2E_FOLDER", BUILD / "run"))
 SOCKET_PATH_MAX = 107  # sun_path of unix(7) without its NUL
 
@@ -194,6 +195,16 @@ class Run:
         self.first = {}
         self.write_config()
         return self
+
+    def own_programs(self):
+        """A copy of the programs, beside which the hooks may be changed; the hooks' folder. Before certswapd is started."""
+        folder = self.folder / "programs"
+        folder.mkdir()
+        for name in ("certswapd", "certswap-worker", "certswap-fetch", "certswap-exec"):
+            shutil.copy(PROGRAMS / name, folder)
+        shutil.copytree(HOOKS, folder / "hooks")
+        self.agent.programs = folder
+        return folder / "hooks"
 
     def servers_of(self, _name):
         """Which serve a certificate."""

@@ -12,11 +12,10 @@ import unittest
 
 from adoptsite import Lineage, Site
 from case import Case, main
-from harness import PROGRAMS, Run
+from harness import HOOKS, Run
 from processes import run as run_program, wait_until
 from webserver import Load, Prober, free_port
 
-HOOKS = pathlib.Path(__file__).resolve().parents[2] / "hooks"
 ALICE = 65533  # a user that somebody's ACL names
 # FOLDER COMMAND...: runs it where that folder can't be written
 SHUT = """mount --bind "$1" "$1"
@@ -191,22 +190,11 @@ class Adopt(Case):
             self.assertExit(run.agent.ctl("submit", *new.files()), 0)
             self.assertTrue(run.serves(new))
 
-    @staticmethod
-    def own_programs(run):
-        """A copy of the programs, whose hooks may be changed; the folder."""
-        folder = run.folder / "programs"
-        folder.mkdir()
-        for name in ("certswapd", "certswap-worker", "certswap-fetch", "certswap-exec"):
-            shutil.copy(PROGRAMS / name, folder)
-        shutil.copytree(HOOKS, folder / "hooks")
-        run.agent.programs = folder
-        return folder
-
     def test_what_fails_afterwards_is_put_back(self):
         with Run("adopt-back", servers=("nginx",)) as run:
-            folder = self.own_programs(run)
+            hooks = run.own_programs() / "nginx"
             site = Site(run)
-            test = folder / "hooks" / "nginx" / "configtest"
+            test = hooks / "configtest"
             test.write_text(f"#!/bin/sh\n[ -L {site.key} ] || exit 0\necho 'the key is a link'\nexit 1\n")
             before = (site.key.stat().st_mode, site.certificate.read_bytes(), site.key.read_bytes())
             self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "the key is a link")
@@ -214,7 +202,7 @@ class Adopt(Case):
             self.assertEqual((site.key.stat().st_mode, site.certificate.read_bytes(), site.key.read_bytes()), before)
             self.assertTrue(run.serves(site.pair))
             shutil.copy(HOOKS / "nginx" / "configtest", test)
-            (folder / "hooks" / "nginx" / "reload").write_text("#!/bin/sh\necho 'no reload today'\nexit 1\n")
+            (hooks / "reload").write_text("#!/bin/sh\necho 'no reload today'\nexit 1\n")
             self.assertExit(run.agent.ctl("adopt"), 1, "everything is as it was", "no reload today")
             self.assertTrue(site.unlinked() and not site.conf().exists())
             self.assertTrue(run.serves(site.pair))
@@ -222,7 +210,7 @@ class Adopt(Case):
     def test_again_that_fails(self):
         """After one that was cut off everything is as it was before that one; after one that came to its end that one still holds."""
         with Run("adopt-again", servers=("nginx",)) as run:
-            hooks = self.own_programs(run) / "hooks" / "nginx"
+            hooks = run.own_programs() / "nginx"
             site = Site(run)
             config = pathlib.Path(run.servers[0].config)
             good, before = config.read_text(), (site.key.stat().st_mode, site.certificate.read_bytes(), site.key.read_bytes())
@@ -262,7 +250,7 @@ class Adopt(Case):
     def test_pair_that_comes_while_adopt_fails(self):
         """Its swap waits for the server that adopt holds, and adopt for its end."""
         with Run("adopt-meanwhile", servers=("nginx",)) as run:
-            hooks = self.own_programs(run) / "hooks" / "nginx"
+            hooks = run.own_programs() / "nginx"
             site, new = Site(run), run.ca.issue(run.names)
             pair = new.file("new.pem", new.key + new.fullchain)
             (hooks / "configtest").write_text(

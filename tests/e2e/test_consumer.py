@@ -10,7 +10,7 @@ import sys
 import unittest
 
 from case import Case, main
-from harness import PROGRAMS, Run
+from harness import Run
 from processes import end, run as run_program, wait_until
 from webserver import free_port, shown
 
@@ -192,14 +192,9 @@ frontend web
 
     def programs(self, run):
         """The programs in a folder of their own with the example's folder put beside nginx's, as an administrator does."""
-        folder = run.folder / "programs"
-        folder.mkdir()
-        for name in ("certswapd", "certswap-worker", "certswap-fetch", "certswap-exec"):
-            shutil.copy(PROGRAMS / name, folder)
-        shutil.copytree(EXAMPLE.parent, folder / "hooks")
-        shutil.copytree(EXAMPLE / "haproxy", folder / "hooks" / "haproxy")
-        run.agent.programs = folder
-        return folder / "hooks"
+        hooks = run.own_programs()
+        shutil.copytree(EXAMPLE / "haproxy", hooks / "haproxy")
+        return hooks
 
 
 main()

@@ -1,4 +1,5 @@
 """The swap on bad days: a server that is down, broken or dies."""
+import json
 import os
 import pathlib
 import re
@@ -103,6 +104,23 @@ class Swap(Case):
             self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
             self.assertEqual(run.identities(), identities)
 
+    def test_word_of_a_server_that_shows_the_new_pair_is_not_waited_for(self):
+        """The wire did not turn, so the server is asked for its own word, which takes long. Then the wire turns."""
+        with Run("word", servers=("nginx",)) as run:
+            hooks, gate, told = run.own_programs() / "nginx", run.folder / "gate", run.folder / "told"
+            run.config.write_text(run.config.read_text().replace('timeout = "10s"', 'timeout = "300s"'))
+            run.agent.start()
+            run.begin()
+            os.mkfifo(gate)
+            (hooks / "reload").write_text(f"#!/bin/sh\n: >{told}\n")
+            (hooks / "configtest").write_text(f"#!/bin/sh\n[ -e {told} ] || exit 0\necho asked >{gate}\nsleep 1000\n")
+            pair = run.ca.issue(run.names)
+            run.drop(pair.files(), name="shop")
+            self.assertEqual(gate.read_text(), "asked\n")
+            run.servers[0].reload()
+            wait_until("the swap ends", lambda: run.agent.status()["last_swap"]["result"] == "committed", 60)
+            self.assertTrue(run.serves(pair))
+
     def test_nginx_that_refuses_its_configuration_says_so(self):
         # it goes on with the old one after a reload, and tells nobody but its error log
         with Run("refuses", servers=("nginx",)) as run:
@@ -196,6 +214,11 @@ class Swap(Case):
             wait_until("it is settled", run.settled)
             ended = {e["transaction"] for e in run.events() if e["event"] == "swap-ended" and e["state"] == "COMMITTED"}
             self.assertEqual(len(ended), 1)
+            # what they share, the place without a name, was asked once, and is told of each
+            served = {c["name"]: {p["server_name"]: p["sha256"] for p in c["served"]}
+                      for c in json.loads(run.agent.ctl("status", "--json").stdout)["certificates"]}
+            self.assertEqual({shown[heap[name][0]] for name, shown in served.items()}, {p.sha256 for p in pairs.values()})
+            self.assertEqual(len({shown[""] for shown in served.values()}), 1)
 
     def test_a_heap_too_large_for_one_rehearsal(self):
         # its folders are told to the hook in a variable: what does not fit goes in a second reload, rehearsed as well
