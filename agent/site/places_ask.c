@@ -219,7 +219,8 @@ void places_ask(struct places_round *round, int64_t deadline_ms)
 	round->jobs = xcalloc(2 + nplaces / PLACES_PER_JOB, sizeof *round->jobs);
 	for (round->njobs = 0; at < nplaces; most = PLACES_PER_JOB) {
 		size_t n = nplaces - at < most ? nplaces - at : most;
-		round->jobs[round->njobs++] = (struct places_job){.round = round, .first = at, .n = n};
+		if (memchr(round->now + at, true, n * sizeof *round->now))
+			round->jobs[round->njobs++] = (struct places_job){.round = round, .first = at, .n = n};
 		at += n;
 	}
 	round->left = round->njobs;
