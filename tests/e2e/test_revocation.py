@@ -76,6 +76,17 @@ class Revocation(Case):
             self.wait_status(run, "good")
             run.verify_log()
 
+    def test_revoked_and_left_to_a_person(self):
+        with Publisher() as p, Run("left", publisher=p, servers=("nginx",), more=CHECK + ' on_revoked = "confirm";') as run:
+            p.publish_crls(run.ca)
+            first, standby = self.prepared(run)
+            self.wait_status(run, "good")
+            run.ca.revoke(first, "superseded")
+            wait_until("it waits for a person", lambda: (run.agent.status()["incident"] or {}).get("stage") == "waiting for confirmation", 20)
+            self.assertTrue(run.serves(first))
+            self.assertExit(run.agent.ctl("confirm", "shop"), 0)
+            self.assertTrue(run.serves(standby))
+
     def test_standby_that_is_revoked(self):
         """It would be of no use in the night of need: it stands by no more, and what is served stays."""
         with Publisher() as p, Run("standby-revoked", publisher=p, servers=("nginx",), more=CHECK) as run:
