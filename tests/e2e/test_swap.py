@@ -250,6 +250,7 @@ class Swap(Case):
                 self.assertTrue(run.serves(pair))
             self.assertEqual(run.identities(), identities)
             run.verify_log()
+            wait_until("old keys go: five generations are kept", lambda: len(os.listdir(run.state / "certificates/shop/gen")) == 5)
             if os.getuid() == 0:  # it keeps its core and its descriptors from its own user too
                 self.assertLess(len(os.listdir(f"/proc/{run.agent.process.pid}/fd")), 40)
 
