@@ -100,22 +100,31 @@ static void share_answers(struct places_round *round)
 	}
 }
 
+/* All places of this server that the job saw show what they should; and there are some. */
+static bool has_turned(const struct places_round *round, const struct places_job *part, int server)
+{
+	size_t shown = 0;
+	for (size_t i = part->first; i < part->first + part->n; i++) {
+		const struct journal_place *p = &round->journal->places[i];
+		if (!round->now[i] || p->turns < 0 || p->server != server)
+			continue;
+		if (round->seen[i].result != PROBE_SHOWN)
+			return false;
+		shown++;
+	}
+	return shown > 0;
+}
+
 /* The job that went ahead is over. Where what it saw has not turned, the others will hardly show anything else, and are
  * looked at once. */
 static void end_ahead(struct places_round *round, const struct places_job *part)
 {
 	round->ahead = false;
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = part->first; i < part->first + part->n; i++) {
-			const struct journal_place *p = &round->journal->places[i];
-			bool shown = round->seen[i].result == PROBE_SHOWN;
-			if (!round->now[i] || p->turns < 0 || shown != (pass == 0))
-				continue;
-			if (p->server >= 0)
-				round->turned[p->server] = shown;
-			if (!shown)
-				round->deadline_ms = HANDSHAKE_MS;
-		}
+	for (size_t i = 0; i < round->journal->txn.nservers; i++)
+		round->turned[i] = has_turned(round, part, (int)i);
+	for (size_t i = part->first; i < part->first + part->n; i++)
+		if (round->now[i] && round->journal->places[i].turns >= 0 && round->seen[i].result != PROBE_SHOWN)
+			round->deadline_ms = HANDSHAKE_MS;
 }
 
 bool places_have_turned(const struct places_round *round)
