@@ -15,7 +15,9 @@ void show_configuration(const json_t *result, FILE *out)
 		return;
 	AUTO_FREE char *text = xasprintf("The configuration read at %s %s %s", at,
 					 strcmp(state, "waiting") == 0 ? "waits" : "was refused:", why);
-	print_text(out, "", text);
+	char *save = NULL;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		print_wrapped(out, "", 2, line);
 	fputc('\n', out);
 }
 
