@@ -171,6 +171,7 @@ def arguments():
     parser.add_argument("--servers", default=",".join(KINDS), help="a list of: " + ", ".join(KINDS))
     parser.add_argument("--sizes", dest="sizes_only", metavar="SIZES", help="a list of numbers of certificates, such as 1,1000")
     parser.add_argument("--parts", default=",".join(PARTS), help="a list of: " + ", ".join(PARTS))
+    parser.add_argument("--repetitions", type=int, help="of each time, whatever the size")
     parser.add_argument("--swaps", type=int, help="under load, each way")
     args = parser.parse_args()
     args.parts = args.parts.split(",")
@@ -181,6 +182,8 @@ def arguments():
         {"nginx": {1: 11, 100: 5, 1000: 3, 10000: 1}, "apache": {1: 11, 100: 5, 1000: 2}}
     if args.sizes_only:
         args.sizes = {kind: {int(n): sizes.get(int(n), 1) for n in args.sizes_only.split(",")} for kind, sizes in args.sizes.items()}
+    if args.repetitions:
+        args.sizes = {kind: dict.fromkeys(sizes, args.repetitions) for kind, sizes in args.sizes.items()}
     args.rounds, args.blocks, args.idle = (3, 1, 2) if args.quick else (25, 4, 10)
     if args.swaps:
         args.rounds, args.blocks = args.swaps, 1

@@ -47,7 +47,7 @@
 #define DESCRIPTORS    64   /* that a start takes, beside one for each certificate */
 #define WATCH_AGAIN_MS 1000 /* folders that could not be watched */
 #define WORKERS        16   /* most of them wait for the wire */
-#define SPARES         4    /* what one swap asks for */
+#define SPARES         5    /* what one swap asks for */
 #define REFILL_MS      200  /* not while the swap needs the processor */
 
 /* ---- the state folder ---- */

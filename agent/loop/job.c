@@ -18,8 +18,9 @@
 #define LINGER_MS 2000 /* a worker that has answered ends by itself; after this it is killed */
 #define ENDING_MS 500  /* the same for one that closed its socket without an answer */
 
-/* What a swap asks for, in this order: what the files hold, the proof, the baseline, the look at the wire. */
-static const char *const spare_roles[] = {"check", "check", "probe", "probe"};
+/* What a swap asks for, in this order: what the files hold, of which a key and its certificate seldom come in the same
+ * moment, the proof, the baseline, the look at the wire. */
+static const char *const spare_roles[] = {"check", "check", "check", "probe", "probe"};
 
 struct job {
 	struct jobs *jobs;

@@ -17,7 +17,7 @@ struct jobs_spec {
 	const char *trust;       /* PEM file handed to "check" workers as WORKER_TRUST_FD */
 	const char *sandbox;     /* for --sandbox=; NULL: auto */
 	unsigned int at_once;    /* running workers, at most; more jobs wait in order */
-	unsigned int spares;     /* that wait: "check", "check", "probe", "probe", so many of them; 0: one */
+	unsigned int spares;     /* that wait: "check" three times, then "probe" twice, so many of them; 0: one */
 	int64_t refill_ms;       /* spares that were used are replaced when no job has begun for so long */
 };
 struct jobs *jobs_new(struct loop *loop, const struct jobs_spec *spec);

@@ -15,9 +15,11 @@
 #include "site/audit.h"
 #include "site/dropbox_parts.h"
 #include "site/intake.h"
+#include "site/transaction.h"
 #include "swap/record.h"
 
-#define DEATHS_MAX 6 /* workers that may die over one file, with a growing pause between them */
+#define READERS_MAX 4 /* workers at once, INTAKE_FILES_AT_ONCE files each */
+#define DEATHS_MAX  6 /* workers that may die over one file, with a growing pause between them */
 
 /* ---- items ---- */
 
@@ -163,6 +165,7 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 	struct looking *l = data;
 	struct dropbox *box = l->box;
 	bool died = !reply && prove_blame(fault) == PROVE_WORKER;
+	box->identifying--;
 	if (reply) {
 		hand_out(l, reply);
 		box->delay_ms = 0;
@@ -187,6 +190,8 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 static bool starts_identifying(struct dropbox *box)
 {
 	int fds[INTAKE_FILES_AT_ONCE];
+	if (box->identifying >= READERS_MAX || staging_is_full(box->site))
+		return false;
 	struct looking *l = xcalloc(1, sizeof *l);
 	l->box = box;
 	l->items = xcalloc(INTAKE_FILES_AT_ONCE, sizeof(*l->items));
@@ -210,6 +215,7 @@ static bool starts_identifying(struct dropbox *box)
 		free(l);
 		return false;
 	}
+	box->identifying++;
 	intake_identify(box->site, fds, l->n, -1, on_identified, l);
 	for (size_t i = 0; i < l->n; i++)
 		close(fds[i]);

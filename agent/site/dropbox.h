@@ -17,6 +17,8 @@ void dropbox_review(struct dropbox *box, const struct certificate *c);
 /* Files that wait for their other half, for `status`: [ { "file", "certificate", "holds", "since" } ]. NULL: none. */
 json_t *dropbox_waiting(const struct dropbox *box);
 
+/* At what waits, at the end of the present callbacks. */
+void dropbox_look_soon(struct dropbox *box);
 /* Moves an entry of a folder into STATE/rejected/TIME-NAME/ with why.txt. Also used for notice files. 0, or negative:
  * it is still where it was. */
 int dropbox_reject(struct site *site, int folder, const char *entry, const char *name, const char *why);

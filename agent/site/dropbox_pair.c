@@ -6,6 +6,7 @@
 #include "site/dropbox_parts.h"
 #include "site/intake.h"
 #include "site/pending.h"
+#include "site/transaction.h"
 
 struct going {
 	struct dropbox *box;
@@ -236,7 +237,7 @@ static bool refuse_denied(struct dropbox *box, struct item *item)
 /* Looks for pairs among what waits; each that is found changes the list, so it begins again. */
 bool dropbox_pair_one(struct dropbox *box)
 {
-	for (size_t i = 0; i < box->nitems; i++) {
+	for (size_t i = 0; i < box->nitems && !staging_is_full(box->site); i++) {
 		struct item *item = box->items[i];
 		if (refuse_denied(box, item))
 			return true;

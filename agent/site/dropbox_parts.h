@@ -50,8 +50,9 @@ struct dropbox {
 	struct item **items;
 	size_t nitems;
 	unsigned int last;
-	struct timer *retry; /* after trouble */
-	int64_t delay_ms;    /* before it; 0: all was well */
+	unsigned int identifying; /* workers that look into files */
+	struct timer *retry;      /* after trouble */
+	int64_t delay_ms;         /* before it; 0: all was well */
 };
 
 /* dropbox_claim.c: takes an entry of a box; trouble is logged, and tried again later. */
@@ -72,5 +73,4 @@ bool dropbox_pair_one(struct dropbox *box);
 /* Trouble that says nothing against the file: it waits and is looked at again. `died`: a worker did over it; after a
  * few of these it is refused. */
 void dropbox_trouble(struct dropbox *box, struct item *item, bool died, const char *why);
-void dropbox_look_soon(struct dropbox *box); /* at the items; at the folders that changed */
 #endif

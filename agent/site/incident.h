@@ -70,6 +70,7 @@ struct incident {
 	char *told;                 /* the last reason for which nothing goes on: said once */
 	unsigned int tried_standby; /* a standby that was refused is not tried again */
 	struct words let_pass;      /* findings that a person accepted with `confirm` */
+	bool waits_turn;            /* its standby pair is proved once less is in work */
 	bool saved_later;           /* what is told waits for incident_sync: somebody has better to do than to wait
 				       for the disk */
 	bool unsaved;               /* told, and not on disk yet */

@@ -15,6 +15,7 @@
 
 #define URGENT_SECONDS    (6 * 3600) /* less than this and nothing proved: somebody is woken up */
 #define UNPROVED_RETRY_MS 5000
+#define TURN_MS           60000 /* at the latest; staging.c tells it before */
 
 /* ---- what can be used ---- */
 
@@ -291,6 +292,9 @@ static void seek(struct certificate *c, struct incident *i)
 	}
 	if (ladder_needs_person(c, i) && !goes_by_itself(c, i))
 		return ask_person(c, i);
+	i->waits_turn = staging_is_full(c->site);
+	if (i->waits_turn)
+		return incident_review_in(c->site, i, TURN_MS);
 	i->stage = INCIDENT_PROVING;
 	staging_work_begins(c->site);
 	prove_generation(c, c->standby.number, &i->let_pass, on_standby_proved, c);

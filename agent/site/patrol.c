@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/places.h"
+#include "site/transaction.h"
 
 #define FIRST_MS 2000
+#define STUCK_MS 10000 /* a person is at work, and waits for the word that it is over */
 
 #define LOOKS_AT_ONCE 2
 #define LOOK_TOGETHER 16 /* certificates in one look: one worker asks for all of them */
@@ -67,8 +69,11 @@ static bool shows_live(const struct certificate *c)
 static void plan_next(struct beat *b)
 {
 	int64_t every = b->certificate->settings->check_interval_ms;
-	bool missing = b->certificate->live.number && !shows_live(b->certificate);
+	bool stuck = transaction_state(b->certificate) == TXN_STUCK;
+	bool missing = stuck || (b->certificate->live.number && !shows_live(b->certificate));
 	int64_t soon = b->soon_ms ? 2 * b->soon_ms : FIRST_MS;
+	if (stuck && soon > STUCK_MS)
+		soon = STUCK_MS;
 	b->soon_ms = !missing ? 0 : soon < every ? soon : every;
 	timer_close(b->timer);
 	b->timer = timer_start(b->certificate->site->loop, missing ? b->soon_ms : every, on_beat, b);
@@ -86,6 +91,8 @@ static void judge(struct beat *b)
 			    c->settings->name, others, c->nserved, endpoint);
 	b->differed = others > 0;
 	b->due = false;
+	if (shows_live(c))
+		transaction_look_again(c);
 	plan_next(b);
 }
 

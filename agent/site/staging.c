@@ -6,14 +6,18 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "site/dropbox.h"
 #include "site/incident.h"
 #include "site/mend.h"
+#include "site/response.h"
 #include "site/transaction.h"
 #include "site/transaction_parts.h"
+#include "site/watched.h"
 #include "swap/record.h"
 
 #define NUMBERS_KEPT 99
 #define MOMENT_MS    2000 /* a proof takes some 20 ms: nothing came to its end for so long, then nobody waits for it */
+#define WORK_AHEAD   32   /* two for each worker that runs at once */
 #define BATCH_MS     (60 * 1000) /* a pair waits no longer for others, however steadily they come */
 
 /* Numbers are in the audit log for ever: none is used twice, whatever a restart forgets. They are kept by the hundred,
@@ -202,10 +206,35 @@ void staging_work_begins(struct site *site)
 	site->in_work++;
 }
 
+bool staging_is_full(const struct site *site)
+{
+	return site->in_work >= WORK_AHEAD;
+}
+
+/* Not one for each that ended: they look through all that waits. Incidents first, as many as there is room for. */
+static void go_on(struct site *site)
+{
+	unsigned int room = WORK_AHEAD - site->in_work;
+	for (size_t i = 0; i < site->nincidents && room; i++) {
+		struct incident *incident = site->incidents[i];
+		if (!incident->waits_turn)
+			continue;
+		incident->waits_turn = false;
+		incident_review_in(site, incident, 0);
+		room--;
+	}
+	if (site->dropbox)
+		dropbox_look_soon(site->dropbox);
+	if (site->watched)
+		watched_go_on(site->watched);
+}
+
 void staging_work_ended(struct site *site)
 {
 	site->progress_us = clock_monotonic_us();
-	if (--site->in_work)
+	if (--site->in_work == WORK_AHEAD / 2 || !site->in_work)
+		go_on(site);
+	if (site->in_work)
 		return;
 	for (size_t i = 0; i < site->ncertificates; i++) {
 		const struct certificate *c = site->certificates[i];

@@ -396,3 +396,46 @@ void transactions_notice(struct site *site)
 		transaction_take_queues(t, TXN_EVENT_NOTICE);
 	}
 }
+
+/* ---- STUCK, and a person may have mended it ---- */
+
+static void on_looked_again(enum txn_event event, void *data)
+{
+	struct transaction *t = data;
+	t->act = NULL;
+	if (plan_next(&t->journal->txn, event).state == TXN_STUCK)
+		return;
+	t->mended = true;
+	audit_write(t->site->audit, "swap-mended", NULL, json_pack("{sI}", "transaction", (json_int_t)t->journal->id),
+		    "transaction %u was stuck: what is live is served again", t->journal->id);
+	advance(t, event);
+}
+
+static void on_found_servers(enum txn_event event, void *data)
+{
+	struct transaction *t = data;
+	struct act_spec spec = spec_of(t);
+	t->act = NULL;
+	for (size_t i = 0; i < t->journal->txn.nservers; i++)
+		if (!t->journal->txn.servers[i].runs || event != TXN_EVENT_DONE)
+			return;
+	spec.recovering = true; /* nobody was told to turn: a short look */
+	bool back = t->journal->txn.certificates[0].disk == TXN_DISK_OLD;
+	t->act = act_start(&spec, back ? TXN_ACT_PROBE_OLD : TXN_ACT_PROBE_NEW, on_looked_again, t);
+}
+
+void transaction_look_again(struct certificate *c)
+{
+	struct transaction *t = c->transaction;
+	if (!t || t->journal->txn.state != TXN_STUCK || t->act)
+		return;
+	for (size_t i = 0; i < transaction_count(t); i++)
+		if (t->certificates[i]->transaction != t || t->certificates[i]->ready.number)
+			return; /* a newer swap ends it */
+	if (act_look_at_disk(t->journal, t->certificates, NULL) < 0)
+		return;
+	for (size_t i = 0; i < t->journal->txn.nservers; i++)
+		t->journal->txn.servers[i].runs = false;
+	struct act_spec spec = spec_of(t);
+	t->act = act_look_for_servers(&spec, on_found_servers, t);
+}

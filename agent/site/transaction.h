@@ -15,6 +15,9 @@ int transaction_stage(struct certificate *c, unsigned int number, bool at_once, 
  * that all goes in one reload. Each that begins must end. */
 void staging_work_begins(struct site *site);
 void staging_work_ended(struct site *site);
+/* So much is in work that what can wait does: each holds descriptors until a worker is free. Who waited is told by
+ * dropbox_look_soon and watched_go_on. */
+bool staging_is_full(const struct site *site);
 
 /* Before the daemon says that it is ready: finishes on disk what a crash cut off, and keeps the transactions for
  * transactions_resume. Returns 0 or negative errno: a journal that can't be read keeps its certificates from being
@@ -31,11 +34,14 @@ bool transactions_at_work(const struct site *site);
 /* The journal's state of the certificate's transaction, for `status`; TXN_STATES: there is none. */
 enum txn_state transaction_state(const struct certificate *c);
 const char *transaction_reason(const struct certificate *c);
-/* Names of servers that have not shown the new pair (AWAITING), for `status`; the caller's. */
 /* Reads c->coming and c->going: what a swap under way, or one that is ready, brings and takes away. */
 void transaction_look(struct certificate *c);
+/* Names of servers that have not shown the new pair (AWAITING), for `status`; the caller's. */
 void transaction_unverified(const struct certificate *c, struct words *ret);
 
+/* STUCK, and the places show the live pair: looks whether a person mended it, in the background. Where the servers run
+ * and show it alone, the swap ends as what it came to (COMMITTED, ROLLED_BACK). Nothing where it is not STUCK. */
+void transaction_look_again(struct certificate *c);
 /* STUCK: the commands for a person, a line each: they put the old pair back, or where that is refused leave the new
  * one, and restart the servers; the caller's. */
 char *transaction_way_out(const struct certificate *c);

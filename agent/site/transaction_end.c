@@ -168,7 +168,7 @@ void transaction_end(struct transaction *t)
 	if (state == TXN_STUCK)
 		return stay_stuck(t);
 	transaction_forget(t);
-	if (is_to_be_halved(t))
+	if (!t->mended && is_to_be_halved(t))
 		halve(t);
 	for (size_t i = 0; i < transaction_count(t); i++) {
 		struct certificate *c = t->certificates[i];

@@ -15,6 +15,7 @@ struct transaction {
 	struct server_hold *hold;
 	struct act *act;
 	bool recovering;            /* the first act after a restart */
+	bool mended;                /* it was STUCK */
 	struct timer *timer;        /* AWAITING */
 	enum txn_event resume_with; /* once the queues are ours */
 	int64_t began_us;

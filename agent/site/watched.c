@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "site/audit.h"
@@ -16,6 +17,7 @@
 #include "site/intake.h"
 #include "site/ladder.h"
 #include "site/reissue.h"
+#include "site/transaction.h"
 
 #define FILES_MAX      INTAKE_FILES_AT_ONCE
 #define PAIR_FILES_MAX 120             /* of one pair: leaf, key, and files with CA certificates */
@@ -30,6 +32,9 @@ struct folder {
 	struct timer *timer, *retry; /* a look that was asked for; one after trouble of the machine */
 	int64_t delay_ms;            /* before it; 0: all was well */
 	bool busy, again;            /* a look is under way; something changed meanwhile */
+	bool waits;                  /* to look, until less is in work */
+	bool rescan;                 /* the look that was asked for is in vain where nothing changed */
+	struct digest seen;          /* names, inodes, sizes and times of the files at the last look; zero: it failed */
 	int fds[FILES_MAX];
 	size_t n;
 	struct digest leaf, content; /* of the pair on its way: SHA-256 of its leaf; see content_of */
@@ -101,6 +106,7 @@ static void retry(void *data)
 static void try_again(struct folder *f, const char *why)
 {
 	f->delay_ms = intake_delay(f->delay_ms);
+	f->seen = (struct digest){0};
 	log_warning("watched-failed", "%s: %s; tried again in %lld s", f->path, why, (long long)f->delay_ms / 1000);
 	if (!f->retry)
 		f->retry = timer_start(f->watched->site->loop, f->delay_ms, retry, f);
@@ -261,8 +267,10 @@ static void on_identified(struct identify_reply *reply, const struct fault *faul
 	if (!leaf || f->certificate->swapping) /* the end of a swap brings another look (watched_review) */
 		return end_look(f);
 	enum ladder_hold hold = ladder_hold(f->certificate);
-	if (hold == LADDER_LEFT) /* looked at again once the incident is over */
+	if (hold == LADDER_LEFT) { /* looked at again once the incident is over */
+		f->seen = (struct digest){0};
 		return end_look(f);
+	}
 	reissue_arrived(f->certificate, leaf->serial, leaf->not_before);
 	f->leaf = leaf->sha256;
 	f->content = content_of(reply, leaf);
@@ -283,6 +291,13 @@ struct entry {
 	struct timespec changed;
 };
 
+static void add_stat(struct text *t, const char *name, const struct stat *st)
+{
+	text_add(t, "%s\n%ju %ju %jd %jd.%ld %jd.%ld\n", name, (uintmax_t)st->st_dev, (uintmax_t)st->st_ino,
+		 (intmax_t)st->st_size, (intmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec, (intmax_t)st->st_ctim.tv_sec,
+		 st->st_ctim.tv_nsec);
+}
+
 static int newest_first(const void *a, const void *b)
 {
 	const struct timespec *x = &((const struct entry *)a)->changed, *y = &((const struct entry *)b)->changed;
@@ -293,9 +308,10 @@ static int newest_first(const void *a, const void *b)
 
 /* Opens what may be a certificate or key: regular files of a sensible size; links are followed, they are the client's
  * way. Where there are too many, those that were changed last: some clients keep every old pair beside the new one. */
-static void open_files(struct folder *f)
+static void open_files(struct folder *f, struct digest *ret_seen)
 {
 	struct words names = {0};
+	struct text seen = {0};
 	AUTO_CLOSE int folder = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0 || files_list(folder, false, &names, NULL) < 0)
 		return;
@@ -304,10 +320,14 @@ static void open_files(struct folder *f)
 	bool unfinished = false;
 	for (size_t i = 0; i < names.n; i++) {
 		struct stat st;
-		if (fstatat(folder, names.v[i], &st, 0) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
-		    st.st_size <= INTAKE_FILE_MAX)
-			entries[n++] = (struct entry){.name = names.v[i], .changed = st.st_mtim};
+		if (fstatat(folder, names.v[i], &st, 0) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+		    st.st_size > INTAKE_FILE_MAX)
+			continue;
+		entries[n++] = (struct entry){.name = names.v[i], .changed = st.st_mtim};
+		add_stat(&seen, names.v[i], &st);
 	}
+	*ret_seen = hash_bytes(seen.s, seen.len);
+	text_done(&seen);
 	qsort(entries, n, sizeof *entries, newest_first);
 	for (size_t i = 0; i < n && f->n < FILES_MAX; i++) {
 		struct stat st;
@@ -329,13 +349,20 @@ static void look(void *data)
 	struct folder *f = data;
 	timer_close(f->timer);
 	f->timer = NULL;
+	f->waits = staging_is_full(f->watched->site);
+	if (f->waits)
+		return;
 	if (f->busy) {
 		f->again = true;
 		return;
 	}
-	open_files(f);
+	struct digest seen = {0};
+	open_files(f, &seen);
 	if (!f->n)
 		return;
+	if (f->rescan && digest_equal(&seen, &f->seen))
+		return close_files(f);
+	f->seen = seen;
 	f->busy = true;
 	intake_identify(f->watched->site, f->fds, f->n, -1, on_identified, f);
 }
@@ -343,15 +370,27 @@ static void look(void *data)
 static void look_soon(void *data)
 {
 	struct folder *f = data;
+	f->rescan = false;
 	if (!f->timer)
 		f->timer = timer_start(f->watched->site->loop, 0, look, f);
+}
+
+void watched_go_on(struct watched *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->folders[i]->waits)
+			look_soon(w->folders[i]);
 }
 
 static void rescan(void *data)
 {
 	struct watched *w = data;
-	for (size_t i = 0; i < w->n; i++)
-		look_soon(w->folders[i]);
+	for (size_t i = 0; i < w->n; i++) {
+		struct folder *f = w->folders[i];
+		bool asked = f->timer;
+		look_soon(f);
+		f->rescan = !asked;
+	}
 }
 
 void watched_review(struct watched *w, const struct certificate *c)

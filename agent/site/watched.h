@@ -9,6 +9,8 @@
 struct watched; /* all watched folders of the site */
 /* Looks once, then at each change and every few minutes. A folder that is not there yet is looked for. */
 struct watched *watched_open(struct site *site);
+/* Less is in work: who waited for that looks (transaction.h, staging_is_full). */
+void watched_go_on(struct watched *watched);
 /* A denial was lifted: what was refused may be good now. */
 void watched_forget_refusals(struct watched *watched);
 /* A swap of the certificate has ended: what its folders hold is looked at again. */

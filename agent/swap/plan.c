@@ -377,6 +377,17 @@ static struct plan_step rb_acting(const struct txn *txn, enum txn_event event)
 	return event == TXN_EVENT_RECOVER ? go_with(TXN_RB_VERIFYING, TXN_RELOAD_TRIES) : stay(txn);
 }
 
+/* A person mended what neither way could be ended for: all servers run and show what is on disk, and it alone. */
+static struct plan_step stuck(const struct txn *txn, enum txn_event event)
+{
+	size_t new = count_disk(txn, TXN_DISK_NEW);
+	if (event != TXN_EVENT_DONE || any_server(txn, is_wrong) || any_server(txn, runs_not))
+		return stay(txn);
+	if (new == txn->ncertificates)
+		return finish(txn);
+	return new || any(txn, is_not_back) ? stay(txn) : undone(txn);
+}
+
 struct plan_step plan_next(const struct txn *txn, enum txn_event event)
 {
 	switch (txn->state) {
@@ -408,9 +419,10 @@ struct plan_step plan_next(const struct txn *txn, enum txn_event event)
 	case TXN_DISCARDED:
 	case TXN_HELD:
 	case TXN_FOREIGN:
-	case TXN_STUCK:
 	case TXN_STATES:
 		break;
+	case TXN_STUCK:
+		return stuck(txn, event);
 	}
 	return stay(txn);
 }

@@ -11,7 +11,9 @@
  * - Every look at the disk, first of all the one before RECOVER, ends an exchange that a crash or an error cut off
  *   before its look; if it can't: TXN_EVENT_FAILED. Before RECOVER every wire becomes TXN_WIRE_UNKNOWN.
  * - STAGED has no act: once all queues are held, the caller says DONE. AWAITING gave the queues back: they are taken
- *   again before any other act. */
+ *   again before any other act.
+ * - STUCK has no act either. Where the wire shows what is on disk again, the caller looks at the servers and the places
+ *   and says DONE: it is over, or stays. */
 #ifndef SWAP_PLAN_H
 #define SWAP_PLAN_H
 #include "swap/state.h"

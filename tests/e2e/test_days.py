@@ -1,6 +1,7 @@
 """Bad days: floods, lost events, folders and programs that are not what they were; nothing is lost and all of it is said."""
 import os
 import pathlib
+import resource
 import signal
 import socket
 
@@ -24,6 +25,23 @@ class Days(Case):
             run.wait_served(pair, 60)
             wait_until("every file is answered", lambda: run.settled() and not any(box.iterdir()), 120, 0.1)
             self.assertEqual(len(run.rejected()), 999)
+
+    def test_pairs_for_many_at_once_need_few_descriptors(self):
+        # those that no worker can take yet are not opened: 10,000 pairs do not need ten descriptors each
+        names = {f"site{i:03}": [f"site{i:03}.example.test"] for i in range(110)}
+        with Run("many-pairs", certificates=names, servers=("nginx",)) as run:
+            run.agent.start()
+            pid = run.agent.process.pid
+            most = len(os.listdir(f"/proc/{pid}/fd")) + 620
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+            pairs = {name: run.ca.issue(hosts) for name, hosts in names.items()}
+            os.kill(pid, signal.SIGSTOP)
+            for name, pair in pairs.items():
+                run.drop(pair.files(), name)
+            os.kill(pid, signal.SIGCONT)
+            wait_until("all are live", lambda: all(run.live(name).is_symlink() for name in names) and run.settled(), 120, 0.1)
+            self.assertEqual([run.live_sha256(name) for name in names], [pair.sha256 for pair in pairs.values()])
+            self.assertEqual([e["text"] for e in run.events() if "descriptors" in e["text"] or "open files" in e["text"]], [])
 
     def test_events_that_are_lost(self):
         # more events than the kernel keeps for one reader, while the reader stands still

@@ -91,6 +91,21 @@ class Reissue(Case):
             run.wait_alert("reissue-brought-nothing", 20)
             self.assertTrue(run.serves(first))
 
+    def test_standby_that_was_refused_is_not_tried_again(self):
+        with IncidentRun("standby-tried") as run:
+            self.begun(run)
+            standby, other = run.ca.issue(run.names), run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("standby", "shop", *standby.files()), 0)
+            folder = (run.state / "certificates/shop/standby").resolve()
+            (folder / "fullchain.pem").write_text(other.fullchain)  # it does not fit its key any more
+            run.agent.ctl("notice", "shop", "--case", "l", "--yes", "--no-wait")
+            run.wait_story("no proved replacement")
+            new = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *new.files()), 0)
+            run.wait_closed()
+            self.assertEqual(sum("the standby pair is refused: " in text for text in run.story()), 1, run.story())
+            self.assertTrue(run.serves(new))
+
     def test_killed_in_the_middle(self):
         with IncidentRun("reissue-kill", REISSUE) as run:
             self.begun(run)

@@ -25,7 +25,7 @@ class Neighbours(Case):
         self.assertEqual(run.live_sha256(), pair.sha256)
 
     def event(self, run, name, before=0):
-        wait_until(f"the event {name}", lambda: [e for e in run.events()[before:] if e["event"] == name], 15, 0.05)
+        return wait_until(f"the event {name}", lambda: [e for e in run.events()[before:] if e["event"] == name], 15, 0.05)[0]
 
     def through_the_link(self, run, **files):
         for name, content in files.items():
@@ -116,6 +116,23 @@ class Neighbours(Case):
             self.assertTrue(run.serves(pair))  # nobody reloaded
             turn(ours)  # nobody looks any more; what stands there is what the next swap replaces
             self.assertExit(run.agent.ctl("submit", "--name", "shop", *run.ca.issue(run.names).files()), 0)
+
+    def test_link_that_is_turned_away_from_a_refused_pair(self):
+        # an operator helps himself: what is older but not refused is better, and what is newer but refused is not
+        with Run("turned-away", servers=("nginx",)) as run:
+            run.agent.start()
+            first = run.begin()
+            pair = run.ca.issue(run.names)
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
+            refused = os.readlink(run.live())
+            run.agent.ctl("notice", "shop", "--case", "c", "--yes", "--no-wait")
+            for target, ends in (("gen/000001", "it is better and stays"), (refused, "put back")):
+                count = len(run.events())
+                temporary = run.live().with_name("by-somebody")
+                temporary.symlink_to(target)
+                temporary.rename(run.live())
+                self.assertIn(ends, self.event(run, "link-turned", count)["text"])
+            wait_until("the older pair is back", lambda: run.live_sha256() == first.sha256, 60)
 
     def test_link_that_leads_nowhere(self):
         # no web server could start with it

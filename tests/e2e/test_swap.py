@@ -142,6 +142,28 @@ class Swap(Case):
             self.assertTrue(run.serves(pair))
             self.assertEqual(run.identities(), identities)
 
+    def test_stuck_until_somebody_mends_the_configuration(self):
+        # the old pair is refused, so it does not come back; nginx takes the new one as soon as it can load anything
+        with Run("mended", servers=("nginx",)) as run:
+            run.agent.start()
+            first = run.begin()
+            nginx = run.by_kind["nginx"]
+            config = pathlib.Path(nginx.config)
+            good = config.read_text()
+            config.write_text(good + "no_such_directive on;\n")
+            run.agent.ctl("notice", "shop", "--case", "c", "--yes", "--no-wait")
+            pair = run.ca.issue(run.names)
+            done = run.agent.ctl("submit", "--name", "shop", "--timeout", "20s", *pair.files())
+            self.assertExit(done, 1, "STUCK", "no_such_directive")
+            self.assertEqual(run.agent.status()["state"], "failed")
+            self.assertTrue(run.serves(first))
+            config.write_text(good)
+            nginx.reload()
+            wait_until("it is not stuck any more", lambda: run.agent.status()["state"] == "ok", 60)
+            self.assertEqual(run.agent.status()["last_swap"]["result"], "committed")
+            self.assertTrue(run.serves(pair))
+            self.assertIn("swap-mended", [e["event"] for e in run.events()])
+
     def test_reload_that_nginx_only_seems_to_do(self):
         # somebody has added a port that another program holds: the test is good, the reload says so too, and nothing happens
         with Run("seems", servers=("nginx",)) as run:

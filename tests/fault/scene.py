@@ -12,7 +12,7 @@ from harness import Run
 from processes import Late, alive, children_of, command_of, run as run_program, stat_of, wait_until
 
 NAMES = {"shop": ["shop.example.test", "www.shop.example.test"], "blog": ["blog.example.test"], "wiki": ["wiki.example.test"]}
-SPARES = 4               # workers that wait for work when there is none
+SPARES = 5               # workers that wait for work when there is none
 IDLE_SECONDS = 3         # nothing moved for so long: nothing will. In a swap no worker is started that would move
 FINAL_SECONDS = 90.0     # a busy machine is no fault
 

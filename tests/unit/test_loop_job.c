@@ -338,18 +338,19 @@ static int started(void)
 JOB_TEST(all_that_a_swap_asks_for_finds_a_spare_and_they_come_back_only_after_it)
 {
 	const struct jobs_spec spec = {
-		.worker_path = worker, .user = "nobody", .trust = trust, .at_once = 4, .spares = 4, .refill_ms = 60000};
+		.worker_path = worker, .user = "nobody", .trust = trust, .at_once = 5, .spares = 5, .refill_ms = 60000};
 	jobs = jobs_new(help_loop, &spec);
-	(void)last_started(4);
-	awaited = 4;
+	(void)last_started(5);
+	awaited = 5;
+	start("check", MESSAGE_IDENTIFY, "echo", NULL, 10000);
 	start("check", MESSAGE_IDENTIFY, "echo", NULL, 10000);
 	start("check", MESSAGE_CHECK, "echo", NULL, 10000);
 	start("probe", MESSAGE_PROBE, "echo", NULL, 10000);
 	start("probe", MESSAGE_PROBE, "echo", NULL, 10000);
 	help_run();
-	cr_expect_eq(nanswers, 4);
+	cr_expect_eq(nanswers, 5);
 	help_turns(200);
-	cr_expect_eq(started(), 4, "none was started for these, and none yet in their place");
+	cr_expect_eq(started(), 5, "none was started for these, and none yet in their place");
 	forget_answers();
 }
 

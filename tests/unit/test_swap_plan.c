@@ -233,6 +233,22 @@ Test(plan, a_final_state_stays)
 		}
 }
 
+Test(plan, stuck_is_over_once_the_servers_show_what_is_on_disk)
+{
+	set(TXN_STUCK, TXN_DISK_NEW, TXN_WIRE_WANTED);
+	EXPECT(DONE, TXN_COMMITTED, TXN_ACT_NONE);
+	EXPECT(FAILED, TXN_STUCK, TXN_ACT_NONE);
+	set(TXN_STUCK, TXN_DISK_OLD, TXN_WIRE_WANTED);
+	EXPECT(DONE, TXN_ROLLED_BACK, TXN_ACT_NONE);
+	set(TXN_STUCK, TXN_DISK_FOREIGN, TXN_WIRE_WANTED);
+	EXPECT(DONE, TXN_STUCK, TXN_ACT_NONE);
+	set(TXN_STUCK, TXN_DISK_NEW, TXN_WIRE_OTHER);
+	EXPECT(DONE, TXN_STUCK, TXN_ACT_NONE);
+	set(TXN_STUCK, TXN_DISK_NEW, TXN_WIRE_WANTED);
+	servers[0].runs = false;
+	EXPECT(DONE, TXN_STUCK, TXN_ACT_NONE);
+}
+
 Test(plan, an_event_out_of_place_changes_nothing)
 {
 	set(TXN_VERIFYING, TXN_DISK_NEW, TXN_WIRE_OTHER);

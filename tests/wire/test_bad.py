@@ -112,6 +112,13 @@ class Stuck(Bad):
         self.assertExit(table, 0, name, "failed")
         return pair
 
+    def over(self, run, name, result):
+        """A person has mended it: certswapd sees that by itself."""
+        wait_until("it is not stuck any more", lambda: run.agent.status(name)["state"] == "ok", 60)
+        self.assertEqual(run.agent.status(name)["last_swap"]["result"], result)
+        self.assertIn("swap-mended", [e["event"] for e in run.events()])
+        self.assertEqual(list((run.state / "journal").glob("[0-9]*.json")), [])
+
     def test_stuck_because_it_can_not_turn_back(self):
         with TrialRun("no-way-back", Trial("half", turn="ipv6-once", hosts=BOTH)) as run:
             run.agent.start()
@@ -123,6 +130,7 @@ class Stuck(Bad):
             half.set(run, turn="all")
             half.start()
             self.assertEqual(half.every_look(), {run.first["half"].sha256})
+            self.over(run, "half", "rolled back")
             pair, done = run.submit_all(["half"], 60)["half"]
             self.assertExit(done, 0)
             self.assertEqual(half.every_look(), {pair.sha256})
@@ -137,6 +145,18 @@ class Stuck(Bad):
             self.assertEqual(run.live_sha256("gone"), run.first["gone"].sha256)
             gone.start()  # the old pair is in place: whoever starts it has a server
             self.assertEqual(gone.every_look(), {run.first["gone"].sha256})
+            self.over(run, "gone", "rolled back")
+
+    def test_stuck_over_a_restart_of_certswapd(self):
+        with TrialRun("stuck-restart", Trial("gone", turn="dies", start="the port is taken")) as run:
+            run.agent.start()
+            run.begin()
+            self.stuck(run, "gone")
+            self.assertEqual(run.agent.stop(), 0)
+            run.agent.start()
+            self.assertEqual(run.agent.status("gone")["state"], "failed")
+            run.trials["gone"].start()
+            self.over(run, "gone", "rolled back")
 
 
 class Overtaken(Bad):
