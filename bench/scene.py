@@ -308,7 +308,7 @@ class Scene:
         return took, self._reloads() - reloads
 
     def _reloads(self):
-        words = {"nginx": "reconfiguring", "apache": "resuming normal operations"}
+        words = {"nginx": ": reconfiguring", "apache": "resuming normal operations"}  # one line for each, in both
         return self.server.log().count(words[self.kind])
 
     # --- what the daemon costs

@@ -15,7 +15,7 @@
 
 #define URGENT_SECONDS    (6 * 3600) /* less than this and nothing proved: somebody is woken up */
 #define UNPROVED_RETRY_MS 5000
-#define TURN_MS           60000 /* at the latest; staging.c tells it before */
+#define TURN_MS           300000 /* at the latest; staging.c tells it before */
 
 /* ---- what can be used ---- */
 

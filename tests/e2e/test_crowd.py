@@ -146,7 +146,7 @@ def ring_and_run(tell):
             put(client, (b"", b"{", b'{"command":"status"}\n', b"[" * 5000 + b"\n", b"\0\xff\n")[number % 5])
 
 
-SPARES = 8  # descriptors of workers that wait for work, or are just being replaced
+SPARES = 12  # descriptors of workers that wait for work, or are just being replaced
 
 
 class Crowd(Case):
