@@ -111,7 +111,7 @@ static struct item *find_key(struct dropbox *box, const struct item *beside, con
 {
 	for (size_t i = 0; i < box->nitems; i++) {
 		struct item *item = box->items[i];
-		if (strcmp(item->box, beside->box) != 0 || (item->state != ITEM_WAITING && item != beside))
+		if ((item->state != ITEM_WAITING && item != beside) || strcmp(item->box, beside->box) != 0)
 			continue;
 		for (size_t k = 0; k < item->found.n; k++)
 			if (item->found.v[k].kind == OBJECT_KEY && digest_equal(&item->found.v[k].spki, spki))
@@ -126,7 +126,7 @@ static struct item *find_wrong_key(struct dropbox *box, const struct item *besid
 {
 	for (size_t i = 0; i < box->nitems; i++) {
 		struct item *item = box->items[i];
-		if (strcmp(item->box, beside->box) != 0 || (item->state != ITEM_WAITING && item != beside))
+		if ((item->state != ITEM_WAITING && item != beside) || strcmp(item->box, beside->box) != 0)
 			continue;
 		for (size_t k = 0; k < item->found.n; k++) {
 			const struct object *o = &item->found.v[k];

@@ -399,11 +399,20 @@ void transactions_notice(struct site *site)
 
 /* ---- STUCK, and a person may have mended it ---- */
 
+/* No newer swap of one of its certificates has begun, or is about to: that ends it. */
+static bool is_the_newest(const struct transaction *t)
+{
+	for (size_t i = 0; i < transaction_count(t); i++)
+		if (t->certificates[i]->transaction != t || t->certificates[i]->ready.number)
+			return false;
+	return true;
+}
+
 static void on_looked_again(enum txn_event event, void *data)
 {
 	struct transaction *t = data;
 	t->act = NULL;
-	if (plan_next(&t->journal->txn, event).state == TXN_STUCK)
+	if (!is_the_newest(t) || plan_next(&t->journal->txn, event).state == TXN_STUCK)
 		return;
 	t->mended = true;
 	audit_write(t->site->audit, "swap-mended", NULL, json_pack("{sI}", "transaction", (json_int_t)t->journal->id),
@@ -427,11 +436,8 @@ static void on_found_servers(enum txn_event event, void *data)
 void transaction_look_again(struct certificate *c)
 {
 	struct transaction *t = c->transaction;
-	if (!t || t->journal->txn.state != TXN_STUCK || t->act)
+	if (!t || t->journal->txn.state != TXN_STUCK || t->act || !is_the_newest(t))
 		return;
-	for (size_t i = 0; i < transaction_count(t); i++)
-		if (t->certificates[i]->transaction != t || t->certificates[i]->ready.number)
-			return; /* a newer swap ends it */
 	if (act_look_at_disk(t->journal, t->certificates, NULL) < 0)
 		return;
 	for (size_t i = 0; i < t->journal->txn.nservers; i++)
