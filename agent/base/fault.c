@@ -50,5 +50,6 @@ int fault_prefix(struct fault *fault, int code, const char *format, ...)
 
 bool fault_may_pass(int code)
 {
-	return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -EIO || code == -ENOSPC;
+	return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -EIO || code == -ENOSPC ||
+	       code == -EINTR;
 }

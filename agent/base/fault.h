@@ -18,7 +18,7 @@ int fault_errno(struct fault *fault, int error, const char *format, ...) __attri
 /* Puts "what: " before the text that is there already; returns code, which the caller has. */
 int fault_prefix(struct fault *fault, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Is this negative errno trouble of the machine (no descriptors, memory, room), which says nothing of the file that was
- * asked for and may pass? */
+/* Is this negative errno trouble of the machine (no descriptors, memory, room; a call that a signal cut off), which
+ * says nothing of the file that was asked for and may pass? */
 bool fault_may_pass(int code);
 #endif

@@ -376,6 +376,15 @@ Test(words, own_copies)
 	words_done(&copy);
 }
 
+Test(fault, trouble_of_the_machine_says_nothing_of_the_file)
+{
+	const int passing[] = {-EMFILE, -ENFILE, -ENOMEM, -EIO, -ENOSPC, -EINTR};
+	for (size_t i = 0; i < ARRAY_SIZE(passing); i++)
+		cr_expect(fault_may_pass(passing[i]), "%s", strerror(-passing[i]));
+	cr_expect_not(fault_may_pass(-EACCES));
+	cr_expect_not(fault_may_pass(-ENOENT));
+}
+
 Test(fault, says_what_and_why_and_never_too_much)
 {
 	struct fault f = {0};
