@@ -15,8 +15,8 @@ int transaction_stage(struct certificate *c, unsigned int number, bool at_once, 
  * that all goes in one reload. Each that begins must end. */
 void staging_work_begins(struct site *site);
 void staging_work_ended(struct site *site);
-/* So much is in work that what can wait does: each holds descriptors until a worker is free. Who waited is told by
- * dropbox_look_soon and watched_go_on. */
+/* So much is in work that what can wait does: each holds descriptors until a worker is free. Who waited is told:
+ * incident_review_in, dropbox_look_soon, watched_go_on. */
 bool staging_is_full(const struct site *site);
 
 /* Before the daemon says that it is ready: finishes on disk what a crash cut off, and keeps the transactions for
