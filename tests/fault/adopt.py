@@ -194,7 +194,7 @@ PLACES = {ground.place: ground for ground in (Links, Directives)}
 def traced(ground, act, tamper=None, aim=None):
     """tamper: "CALL:HOW", with the call that is aimed at."""
     inject, calls = ([f"{tamper}:when={aim[1]}"], [tamper.partition(":")[0]]) if tamper else ((), tuple(KIND_OF))
-    tracer = Strace(ground.agent.process.pid, ground.trace, inject, calls, together=False, about=aim and aim[0])
+    tracer = Strace(ground.agent.process.pid, ground.trace, inject, calls, about=aim and aim[0])
     try:
         return act()
     finally:

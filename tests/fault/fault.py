@@ -74,8 +74,8 @@ def end_swap(scene):
 
 def plain_swap(scene):
     """A swap without a fault; its trace."""
-    tracer = Strace(scene.agent.process.pid, scene.trace, together=scene.together)
-    scene.drop_all()
+    tracer = Strace(scene.agent.process.pid, scene.trace)
+    scene.begin_swap()
     how = scene.wait_end(idle=PATIENT)
     tracer.stop()
     demand(how == "settled", f"a swap without a fault ended {how}")
@@ -115,8 +115,8 @@ def struck_by(scene, point, injected=False):
 
 def swap_with(scene, call, how, aim):
     """A swap with a call that is tampered with; its end."""
-    tracer = Strace(scene.agent.process.pid, scene.trace, [f"{call}:{how}:when={aim[1]}"], [call], scene.together, aim[0])
-    scene.drop_all()
+    tracer = Strace(scene.agent.process.pid, scene.trace, [f"{call}:{how}:when={aim[1]}"], [call], aim[0])
+    scene.begin_swap()
     end = scene.wait_end()
     tracer.stop()
     return end
@@ -129,7 +129,7 @@ def die_at(scene, point, aim):
 
 def dies_surely_at(scene, swap, point, moment):
     """A swap that dies at this moment; tried again where that run did not come there by the same calls."""
-    aim = swap.at(point, not scene.together)
+    aim = swap.at(point)
     for _ in range(ATTEMPTS):
         died = die_at(scene, point, aim)
         struck, seen = struck_by(scene, point)
@@ -293,7 +293,7 @@ def attempt(scene, trial, counts):
     counted = counts.of(trial)
     always = trial.point in counted.always
     for _ in range(2 if always else 1):
-        aim = counted.at(trial.point, not scene.together)
+        aim = counted.at(trial.point)
         for n in range(ATTEMPTS if always else 2):
             if n == ATTEMPTS // 2:  # slower, as the runs that were counted: that may be why
                 aim = counted.at(trial.point, False)

@@ -9,6 +9,7 @@ import time
 
 import harness
 from harness import Run
+from lockstep import Lockstep
 from processes import Late, alive, children_of, command_of, run as run_program, stat_of, wait_until
 
 NAMES = {"shop": ["shop.example.test", "www.shop.example.test"], "blog": ["blog.example.test"], "wiki": ["wiki.example.test"]}
@@ -64,7 +65,6 @@ class Scene(Run):
     good = ("shop", "blog")  # get a good pair in every drop
     bad = "wiki"             # gets a certificate with somebody else's key; None: none does
     outcome = "new"          # of a swap without a fault
-    together = True          # what is dropped at once shall be one transaction (strace.TOGETHER)
     warm = 4                 # swaps before they are counted: from the fifth on each removes an old generation
 
     def __init__(self, name):
@@ -95,6 +95,13 @@ class Scene(Run):
         """Before certswapd starts for the first time."""
 
     # --- a drop: the good pairs and the bad one
+
+    def begin_swap(self):
+        """A drop, and what it takes to the first record of its transaction, in the same order each time."""
+        steps = Lockstep(self.agent.process.pid)
+        steps.stop_daemon()
+        self.drop_all()
+        steps.run(self.journal_states)
 
     def drop_all(self):
         """One after the other at once; the bad one is closed last."""

@@ -12,13 +12,13 @@ from trial import HERE, Trial
 
 class One(Scene):
     """One certificate on nginx and Apache, and nothing bad."""
-    good, bad, warm, together = ("shop",), None, 0, False
+    good, bad, warm = ("shop",), None, 0
 
 
 class Back(Scene):
     """One certificate on nginx, Apache and a third server, which dies when it is told of a new pair and starts with the old one:
     all three go back."""
-    good, bad, warm, together = ("shop",), None, 0, False
+    good, bad, warm = ("shop",), None, 0
     outcome = "undone"
 
     def __enter__(self):

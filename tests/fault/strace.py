@@ -45,16 +45,12 @@ ERRORS = {
 Point = namedtuple("Point", "call where nth")
 # A point in a trace: its number among all calls of that name, and its line.
 Seen = namedtuple("Seen", "point number line")
-# Each of the first turns of the daemon's loop waits so long that what the workers answer is there all at once: only then do
-# the good pairs of one drop begin one transaction together. strace tampers only with calls that it traces.
-TURNS = "?epoll_wait,?epoll_pwait"
-TOGETHER = f"{TURNS}:delay_enter=50000:when=1..7"
 
 
 def options(calls, inject=(), about=None):
     """about: a path; calls that are not about it are neither seen nor counted."""
     words = ["-P", about] if about else []
-    words += ["-qq", "-y", "-e", "signal=none", "-e", "trace=" + ",".join([*("?" + call for call in calls), TURNS])]
+    words += ["-qq", "-y", "-e", "signal=none", "-e", "trace=" + ",".join("?" + call for call in calls)]
     for one in inject:
         words += ["-e", "inject=" + one]
     return words
@@ -68,11 +64,11 @@ def tracer_words(log, inject=(), calls=tuple(KIND_OF), about=None):
 class Strace:
     """strace on a running process."""
 
-    def __init__(self, pid, log, inject=(), calls=tuple(KIND_OF), together=True, about=None):
+    def __init__(self, pid, log, inject=(), calls=tuple(KIND_OF), about=None):
         self.log = pathlib.Path(log)
         self.log.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            ["strace", "-o", str(log), "-p", str(pid), *options(calls, [TOGETHER, *inject] if together else inject, about)],
+            ["strace", "-o", str(log), "-p", str(pid), *options(calls, inject, about)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         wait_until("strace is attached", lambda: self._attached(pid) or self._process.poll() is not None)
         if self._process.poll() is not None:

@@ -181,7 +181,7 @@ class Trouble(Case):
                 with self.subTest(nth=nth):
                     pair = run.ca.issue(run.names)
                     tracer = Strace(run.agent.process.pid, run.folder / "trace", [f"readlinkat:error=EIO:when={nth}"],
-                                    ["readlinkat"], together=False, about="next")
+                                    ["readlinkat"], about="next")
                     run.drop([pair.file("pair.pem", pair.key + pair.fullchain)])
                     wait_until("it is served or refused", lambda: run.serves(pair) or run.rejected(), 40)
                     wait_until("nothing is under way", run.settled, 20)
