@@ -13,6 +13,7 @@
 #include "site/parent.h"
 
 #define AFTER_DEATH_MS 500
+#define TRY_BACK_MS    300 /* before links that could not be turned back are tried again */
 #define LOOK_MS        1000
 #define VERIFY_MS      10000 /* how long one round waits for the wire to turn before another reload is tried */
 #define LOADING_MS     5     /* and for each certificate more, since a server loads all of them again */
@@ -50,10 +51,15 @@ static void report_now(void *data)
 	act_close(act);
 }
 
-void act_report(struct act *act, enum txn_event event)
+static void report_after(struct act *act, enum txn_event event, int64_t ms)
 {
 	act->event = event;
-	act->later = timer_start(act->spec.site->loop, 0, report_now, act);
+	act->later = timer_start(act->spec.site->loop, ms, report_now, act);
+}
+
+void act_report(struct act *act, enum txn_event event)
+{
+	report_after(act, event, 0);
 }
 
 /* ---- asking servers ---- */
@@ -249,7 +255,11 @@ static void exchange(struct act *act, bool back)
 			j->txn.certificates[i].disk =
 				TXN_DISK_FOREIGN; /* not known: taken for touched, never for untouched */
 	bool failed = back || r == -ESTALE;
-	act_report(act, r == 0 ? TXN_EVENT_DONE : failed ? TXN_EVENT_FAILED : TXN_EVENT_BLOCKED);
+	report_after(act,
+		     r == 0   ? TXN_EVENT_DONE
+		     : failed ? TXN_EVENT_FAILED
+			      : TXN_EVENT_BLOCKED,
+		     r < 0 && back ? TRY_BACK_MS : 0);
 }
 
 /* ---- RELOADING and STARTING ---- */
@@ -390,9 +400,14 @@ static void run_exchange(struct act *act)
 	exchange(act, false);
 }
 
+/* The try before may have turned some links, and its last look may have failed. */
 static void run_exchange_back(struct act *act)
 {
-	exchange(act, true);
+	struct fault fault = {0};
+	if (act_look_at_disk(act->spec.journal, act->spec.certificates, &fault) == 0)
+		return exchange(act, true);
+	journal_reason(act->spec.journal, "live could not be changed: %s", fault.text);
+	report_after(act, TXN_EVENT_FAILED, TRY_BACK_MS);
 }
 
 static void run_reload(struct act *act)

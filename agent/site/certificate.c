@@ -102,6 +102,7 @@ static int load_last_swap(struct certificate *c, struct fault *fault)
 		c->last_swap.reason = xstrdup(record_string(&r, "reason"));
 		c->last_swap.from = (unsigned int)json_integer_value(json_object_get(record, "from"));
 		c->last_swap.to = (unsigned int)json_integer_value(json_object_get(record, "to"));
+		(void)digest_parse(json_string_value(json_object_get(record, "undone")), &c->last_swap.undone);
 	}
 	json_decref(record);
 	return 0;
@@ -244,13 +245,14 @@ void certificate_set_served(struct certificate *c, struct served *served, size_t
 void certificate_set_last_swap(struct certificate *c, const struct last_swap *last)
 {
 	struct fault fault = {0};
-	char *reason = xstrdup(last->reason);
+	char *reason = xstrdup(last->reason), undone[DIGEST_HEX];
 	free(c->last_swap.reason);
 	c->last_swap = *last;
 	c->last_swap.reason = reason;
-	json_t *record = json_pack("{sI, ss, sI, ss, sI, sI}", "at_ms", (json_int_t)last->at_ms, "result",
+	json_t *record = json_pack("{sI, ss, sI, ss, sI, sI, ss}", "at_ms", (json_int_t)last->at_ms, "result",
 				   txn_state_name(last->result), "milliseconds", (json_int_t)last->milliseconds,
-				   "reason", reason, "from", (json_int_t)last->from, "to", (json_int_t)last->to);
+				   "reason", reason, "from", (json_int_t)last->from, "to", (json_int_t)last->to,
+				   "undone", digest_is_zero(&last->undone) ? "" : digest_text(&last->undone, undone));
 	if (!record || record_save(c->folder, "last-swap.json", record, &fault) < 0)
 		log_warning("record-failed", "%s: last-swap.json: %s", c->settings->name, fault.text);
 	json_decref(record);

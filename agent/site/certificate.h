@@ -23,6 +23,8 @@ struct last_swap {
 	char *reason;
 	unsigned int from,
 		to; /* generations of the last one that put a new pair in place; `from` 0: nothing to go back to */
+	struct digest undone; /* the pair that a server was told of and that did not stay; it is not tried again by
+			       * itself. Zero: there is none */
 };
 
 /* Called once when a swap of this certificate has ended, or waits for a server that is down (TXN_AWAITING). */

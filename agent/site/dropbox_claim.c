@@ -111,6 +111,7 @@ static int take_up(struct dropbox *box, const char *file, struct fault *fault)
 	AUTO_FREE char *name_of_box = xstrndup(from, (size_t)(comma - from));
 	struct item *item = remember(box, number, name_of_box, comma + 1, xstrdup(file));
 	item->since = st.st_ctim.tv_sec; /* of its last rename */
+	item->taken_up = true;
 	if (is_wiped(box, item, st.st_mode))
 		dropbox_wipe_item(box, item);
 	return 0;

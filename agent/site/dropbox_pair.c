@@ -179,6 +179,31 @@ static bool refuse_key(struct dropbox *box, struct item *item, struct certificat
 	return true;
 }
 
+/* Is a swap of this very pair under way? It may still go back, also where it is live already. */
+static bool is_being_swapped(struct certificate *c, const struct object *leaf)
+{
+	if (!c->swapping)
+		return false;
+	transaction_look(c);
+	return (c->live.number && digest_equal(&leaf->sha256, &c->live.sha256)) ||
+	       (c->coming && c->coming->number && digest_equal(&leaf->sha256, &c->coming->sha256));
+}
+
+/* Its swap was under way when certswapd ended, and went back: whoever handed it in is told so, as without that end. */
+static void refuse_undone(struct dropbox *box, struct item *item, const struct certificate *c,
+			  const struct object *leaf)
+{
+	enum txn_state state = c->last_swap.result == TXN_STUCK ? TXN_STUCK : TXN_ROLLED_BACK;
+	bool known = c->last_swap.result == state && *c->last_swap.reason;
+	AUTO_FREE char *text = xasprintf("%s: %s%s%s", c->settings->name, txn_state_name(state), known ? ": " : "",
+					 known ? c->last_swap.reason : "");
+	AUTO_FREE char *next = pair_what_to_do(c, state);
+	struct item *its_key = find_key(box, item, &leaf->spki);
+	if (its_key && its_key != item && dropbox_holds_only(its_key, OBJECT_KEY))
+		dropbox_refuse_item(box, its_key, text, next);
+	dropbox_refuse_item(box, item, text, next);
+}
+
 /* What happens to one leaf of an item; true: the item is on its way or gone. */
 static bool place_leaf(struct dropbox *box, struct item *item, const struct object *leaf)
 {
@@ -189,13 +214,17 @@ static bool place_leaf(struct dropbox *box, struct item *item, const struct obje
 				    NULL);
 		return true;
 	}
+	if (is_being_swapped(c, leaf) && !holds_other_key(item, leaf)) {
+		item->state = ITEM_HELD;
+		free(item->why);
+		item->why = xstrdup("a swap of this very pair is not over yet");
+		return true;
+	}
+	if (item->taken_up && digest_equal(&leaf->sha256, &c->last_swap.undone)) {
+		refuse_undone(box, item, c, leaf);
+		return true;
+	}
 	if (digest_equal(&leaf->sha256, &c->live.sha256) && c->live.number && !holds_other_key(item, leaf)) {
-		if (c->swapping) { /* it may still go back */
-			item->state = ITEM_HELD;
-			free(item->why);
-			item->why = xstrdup("a swap of this very pair is not over yet");
-			return true;
-		}
 		audit_write(box->site->audit, "live-already", c->settings->name, NULL,
 			    "%s holds the certificate that is live", item->name);
 		struct item *its_key = find_key(box, item, &leaf->spki);

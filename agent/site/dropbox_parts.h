@@ -26,6 +26,7 @@ struct item {
 	int64_t since;
 	char *why;       /* the last trouble with it; NULL: none */
 	unsigned deaths; /* of workers over it */
+	bool taken_up;   /* claimed before the start */
 	bool alone;      /* identified without others: one of them may have brought the worker down */
 	struct dropbox *all;
 	struct timer *patience; /* it lacks a CA certificate: until that is a refusal */

@@ -82,7 +82,7 @@ static void refuse(struct pair *p, const struct findings *findings)
 	text_done(&t);
 }
 
-/* What a person is told, and what to do, for each way a swap can end. Both the caller's; next may be NULL. */
+/* What a person is told for each way a swap can end; the caller's. */
 static char *text_of(const struct certificate *c, enum txn_state state, const char *reason)
 {
 	struct words down = {0};
@@ -103,7 +103,7 @@ static char *text_of(const struct certificate *c, enum txn_state state, const ch
 	return xasprintf("%s: serial %s is live on disk; not running, so not proved: %s", name, serial, names);
 }
 
-static char *next_of(const struct certificate *c, enum txn_state state)
+char *pair_what_to_do(const struct certificate *c, enum txn_state state)
 {
 	if (state == TXN_COMMITTED)
 		return NULL;
@@ -135,7 +135,7 @@ static void on_consumers(struct certificate *c, void *data)
 {
 	struct pair *p = data;
 	AUTO_FREE char *text = text_of(c, p->state, "");
-	AUTO_FREE char *next = next_of(c, p->state);
+	AUTO_FREE char *next = pair_what_to_do(c, p->state);
 	if (consumers_verified(c))
 		return finish(p, outcome_of(p->state), text, next);
 	AUTO_FREE char *problem = consumers_problem(c);
@@ -153,7 +153,7 @@ static void on_swapped(struct certificate *c, enum txn_state state, const char *
 		p->state = state;
 		return consumers_wait(c, on_consumers, p);
 	}
-	AUTO_FREE char *text = text_of(c, state, reason), *next = next_of(c, state);
+	AUTO_FREE char *text = text_of(c, state, reason), *next = pair_what_to_do(c, state);
 	finish(data, outcome_of(state), text, next);
 }
 

@@ -36,6 +36,8 @@ typedef void (*pair_cb)(enum pair_outcome outcome, const char *text, const char 
 
 /* Calls back exactly once, never from inside this call. */
 void pair_start(const struct pair_spec *spec, pair_cb cb, void *data);
+/* What a person is to do where a swap of the certificate has ended so; the caller's, or NULL. */
+char *pair_what_to_do(const struct certificate *c, enum txn_state state);
 /* Swaps in a generation that is there (standby, an older one), proved again before. accepted, why: as in pair_spec. */
 void pair_swap_generation(struct certificate *c, unsigned int number, const struct words *accepted, const char *why,
 			  pair_cb cb, void *data);

@@ -39,6 +39,34 @@ static json_t *summary(const struct transaction *t, size_t i, int64_t millisecon
 			 "to_sha256", digest_text(&c->new_sha256, new), "milliseconds", (json_int_t)milliseconds);
 }
 
+/* Somebody else changed the link of another one: this one is as it was, and not to blame. */
+static bool stands_by(const struct transaction *t, size_t i)
+{
+	return t->journal->txn.certificates[i].disk == TXN_DISK_OLD;
+}
+
+/* Of a batch that went back nobody knows yet who is to blame. */
+static bool is_to_be_halved(const struct transaction *t)
+{
+	enum txn_state state = t->journal->txn.state;
+	bool some_stand_by = false;
+	for (size_t i = 0; i < transaction_count(t); i++)
+		some_stand_by |= stands_by(t, i);
+	return transaction_count(t) > 1 &&
+	       (state == TXN_ROLLED_BACK || state == TXN_DISCARDED || (state == TXN_FOREIGN && some_stand_by));
+}
+
+/* What a server was told of and did not stay is not tried again by itself, by a later start neither. */
+static struct digest undone_by(const struct transaction *t, size_t i)
+{
+	enum txn_state state = t->journal->txn.state;
+	if (is_success(state) || state == TXN_AWAITING)
+		return (struct digest){0};
+	if ((state == TXN_ROLLED_BACK || state == TXN_STUCK) && !is_to_be_halved(t))
+		return t->journal->certificates[i].new_sha256;
+	return t->certificates[i]->last_swap.undone;
+}
+
 void transaction_record_end(struct transaction *t, size_t i)
 {
 	static const char *const words[TXN_STATES] = {
@@ -60,7 +88,8 @@ void transaction_record_end(struct transaction *t, size_t i)
 				       .milliseconds = (clock_monotonic_us() - t->began_us) / 1000,
 				       .reason = is_success(state) ? xstrdup("") : j->reason,
 				       .from = is_success(state) ? j->certificates[i].old_number : c->last_swap.from,
-				       .to = is_success(state) ? j->certificates[i].new_number : c->last_swap.to};
+				       .to = is_success(state) ? j->certificates[i].new_number : c->last_swap.to,
+				       .undone = undone_by(t, i)};
 	bool again =
 		state == TXN_HELD && c->last_swap.result == TXN_HELD && strcmp(c->last_swap.reason, last.reason) == 0;
 	certificate_set_last_swap(c, &last);
@@ -118,12 +147,6 @@ static void stay_stuck(struct transaction *t)
 	staging_start_after(t->site, 0); /* what came meanwhile overtakes it */
 }
 
-/* Somebody else changed the link of another one: this one is as it was, and not to blame. */
-static bool stands_by(const struct transaction *t, size_t i)
-{
-	return t->journal->txn.certificates[i].disk == TXN_DISK_OLD;
-}
-
 static void try_again(struct transaction *t, size_t i, unsigned int batch)
 {
 	struct certificate *c = t->certificates[i];
@@ -147,16 +170,6 @@ static void halve(struct transaction *t)
 	for (size_t i = 0; i < transaction_count(t); i++)
 		if (!foreign || stands_by(t, i))
 			try_again(t, i, 2 * t->journal->id + (i >= transaction_count(t) / 2));
-}
-
-static bool is_to_be_halved(const struct transaction *t)
-{
-	enum txn_state state = t->journal->txn.state;
-	bool some_stand_by = false;
-	for (size_t i = 0; i < transaction_count(t); i++)
-		some_stand_by |= stands_by(t, i);
-	return transaction_count(t) > 1 &&
-	       (state == TXN_ROLLED_BACK || state == TXN_DISCARDED || (state == TXN_FOREIGN && some_stand_by));
 }
 
 void transaction_end(struct transaction *t)

@@ -84,7 +84,7 @@ static struct digest content_of(const struct identify_reply *reply, const struct
 	return d;
 }
 
-/* Or is waited for: the same content tells nothing new. */
+/* Here, or before the start, or is waited for: the same content tells nothing new. */
 static bool was_refused(const struct folder *f, const struct digest *digest)
 {
 	if (f->patience && digest_equal(&f->lacking, digest))
@@ -92,7 +92,7 @@ static bool was_refused(const struct folder *f, const struct digest *digest)
 	for (size_t i = 0; i < f->nrefused; i++)
 		if (digest_equal(&f->refused[i], digest))
 			return true;
-	return false;
+	return digest_equal(&f->certificate->last_swap.undone, digest);
 }
 
 static void retry(void *data)
@@ -439,6 +439,7 @@ void watched_forget_refusals(struct watched *w)
 {
 	for (size_t i = 0; i < w->n; i++) {
 		w->folders[i]->nrefused = 0;
+		w->folders[i]->certificate->last_swap.undone = (struct digest){0};
 		look_soon(w->folders[i]);
 	}
 }

@@ -348,9 +348,9 @@ static struct plan_step rolling_back(const struct txn *txn, enum txn_event event
 {
 	if (event == TXN_EVENT_DONE) /* never believed without the wire */
 		return go_with(TXN_RB_VERIFYING, TXN_RELOAD_TRIES);
-	if (event == TXN_EVENT_FAILED)
-		return go(txn, TXN_STUCK);
-	return event == TXN_EVENT_RECOVER ? go(txn, TXN_ROLLING_BACK) : stay(txn);
+	if (event == TXN_EVENT_FAILED) /* to a refused pair never without another look at who serves */
+		return txn->tries_left && !back_is_refused(txn) ? again(txn, TXN_ROLLING_BACK) : go(txn, TXN_STUCK);
+	return event == TXN_EVENT_RECOVER ? roll_back() : stay(txn);
 }
 
 static struct plan_step rb_verifying(const struct txn *txn, enum txn_event event)

@@ -190,6 +190,23 @@ class Trouble(Case):
                     self.assertEqual(run.live_sha256(), pair.sha256)
             self.assertEqual([e for e in run.events() if e["event"] in ("link-turned", "link-replaced", "written-through")], [])
 
+    def test_way_back_that_fails_for_a_moment(self):
+        """The link that could not be turned back is turned back a moment later: nobody is needed."""
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+        with Run("back-fails", servers=("nginx",)) as run:
+            self.with_programs(run)
+            run.agent.start()
+            run.begin()
+            (harness.PROGRAMS / "hooks/nginx/reload").write_text("#!/bin/sh\nexit 1\n")
+            pair = run.ca.issue(run.names)
+            tracer = Strace(run.agent.process.pid, run.folder / "trace", ["renameat2:error=EIO:when=2"], ["renameat2"])
+            self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files(), seconds=60), 1, "ROLLED_BACK")
+            tracer.stop()
+            self.assertTrue(was_injected(run.folder / "trace"))
+            self.assertEqual(run.live_sha256(), run.first["shop"].sha256)
+            self.assertTrue(run.serves(run.first["shop"]))
+
     def with_programs(self, run):
         """Its own copy of the programs."""
         built, harness.PROGRAMS = harness.PROGRAMS, run.folder / "programs"

@@ -1,6 +1,7 @@
 """Servers that do not turn, or not everywhere: none of them is called done; the old pair is back, or a person is told
 how to get out; and certswapctl submit says so."""
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from trial import HOOK_SECONDS, Trial, TrialRun, end
@@ -223,6 +224,33 @@ class Crash(Bad):
                 pair.cert in file.read_text() for file in run.state.glob("rejected/*/*.pem")), 90)
             self.assertEqual(run.live_sha256("deaf"), run.first["deaf"].sha256)
             self.assertIn("the configuration is locked", "".join(run.rejected().values()))
+            wait_until("nothing is under way", run.settled, 20)
+            self.assertEqual(len([e for e in run.events() if e["event"] == "swap-ended" and e.get("from_generation")]), 1)
+
+    def test_pair_of_a_watched_folder_that_a_server_died_of(self):
+        """It lies there still at each start of certswapd: no server dies of it a second time, unless a person wants it."""
+        with TrialRun("died-once", Trial("dies", turn="dies"), Trial("good")) as run:
+            dies = run.trials["dies"]
+            text = run.config.read_text()
+            for name in run.trials:
+                (run.folder / f"watched-{name}").mkdir()
+                text = text.replace(f'servers = [ "{name}" ];', f'servers = [ "{name}" ]; watch = [ "{run.folder}/watched-{name}" ];')
+            run.config.write_text(text)
+            run.agent.start()
+            run.begin()
+            pair, other = run.issue("dies"), run.issue("good")
+            shutil.copy2(pair.file("pair.pem", pair.key + pair.fullchain), run.folder / "watched-dies")
+            wait_until("it went back", lambda: run.agent.status("dies")["last_swap"]["result"] == "rolled back", 60)
+            wait_until("nothing is under way", run.settled, 20)
+            again = dies.identity()
+            run.agent.kill()
+            shutil.copy2(other.file("pair.pem", other.key + other.fullchain), run.folder / "watched-good")
+            run.agent.start()
+            wait_until("both folders were looked into", lambda: run.live_sha256("good") == other.sha256, 60)
+            self.assertEqual(len([e for e in run.events() if e["event"] == "proved" and pair.serial in e["text"]]), 1)
+            self.assertEqual(dies.identity(), again)
+            self.assertExit(run.agent.ctl("submit", "--name", "dies", *pair.files(), seconds=80), 1, "died")
+            self.assertNotEqual(dies.identity(), again)
 
 
 class Damaged(Bad):
