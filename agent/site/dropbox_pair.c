@@ -220,10 +220,6 @@ static bool place_leaf(struct dropbox *box, struct item *item, const struct obje
 		item->why = xstrdup("a swap of this very pair is not over yet");
 		return true;
 	}
-	if (item->taken_up && digest_equal(&leaf->sha256, &c->last_swap.undone)) {
-		refuse_undone(box, item, c, leaf);
-		return true;
-	}
 	if (digest_equal(&leaf->sha256, &c->live.sha256) && c->live.number && !holds_other_key(item, leaf)) {
 		audit_write(box->site->audit, "live-already", c->settings->name, NULL,
 			    "%s holds the certificate that is live", item->name);
@@ -231,6 +227,10 @@ static bool place_leaf(struct dropbox *box, struct item *item, const struct obje
 		if (its_key && its_key != item && dropbox_holds_only(its_key, OBJECT_KEY))
 			dropbox_wipe_item(box, its_key);
 		dropbox_wipe_item(box, item);
+		return true;
+	}
+	if (item->taken_up && digest_equal(&leaf->sha256, &c->last_swap.undone)) {
+		refuse_undone(box, item, c, leaf);
 		return true;
 	}
 	struct item *with_key = find_key(box, item, &leaf->spki);
