@@ -13,7 +13,7 @@
 #include "site/parent.h"
 
 #define AFTER_DEATH_MS 500
-#define TRY_BACK_MS    300 /* before links that could not be turned back are tried again */
+#define TRY_AGAIN_MS   300 /* before what the disk did not let us do, or see, is tried again */
 #define LOOK_MS        1000
 #define VERIFY_MS      10000 /* how long one round waits for the wire to turn before another reload is tried */
 #define LOADING_MS     5     /* and for each certificate more, since a server loads all of them again */
@@ -259,7 +259,7 @@ static void exchange(struct act *act, bool back)
 		     r == 0   ? TXN_EVENT_DONE
 		     : failed ? TXN_EVENT_FAILED
 			      : TXN_EVENT_BLOCKED,
-		     r < 0 && back ? TRY_BACK_MS : 0);
+		     r < 0 && back ? TRY_AGAIN_MS : 0);
 }
 
 /* ---- RELOADING and STARTING ---- */
@@ -294,7 +294,7 @@ static void looked(struct act *act)
 			txn->servers[i].wire = TXN_WIRE_DEAD;
 	if (act_look_at_disk(act->spec.journal, act->spec.certificates, &fault) < 0) {
 		journal_reason(act->spec.journal, "%s", fault.text);
-		return act_report(act, TXN_EVENT_FAILED);
+		return report_after(act, TXN_EVENT_FAILED, TRY_AGAIN_MS);
 	}
 	act_report(act, TXN_EVENT_DONE);
 }
@@ -407,7 +407,7 @@ static void run_exchange_back(struct act *act)
 	if (act_look_at_disk(act->spec.journal, act->spec.certificates, &fault) == 0)
 		return exchange(act, true);
 	journal_reason(act->spec.journal, "live could not be changed: %s", fault.text);
-	report_after(act, TXN_EVENT_FAILED, TRY_BACK_MS);
+	report_after(act, TXN_EVENT_FAILED, TRY_AGAIN_MS);
 }
 
 static void run_reload(struct act *act)

@@ -266,6 +266,8 @@ static struct plan_step installed(const struct txn *txn, enum txn_event event)
 			return go_with(TXN_RELOADING, TXN_RELOAD_TRIES);
 		return go_with(any_server(txn, is_dead) ? TXN_VERIFYING : TXN_AWAITING, TXN_RELOAD_TRIES);
 	case TXN_EVENT_FAILED:
+		if (txn->tries_left)
+			return again(txn, TXN_INSTALLED);
 		return back_is_refused(txn) ? go_with(TXN_VERIFYING, TXN_RELOAD_TRIES) : roll_back();
 	case TXN_EVENT_RECOVER:
 		return go(txn, TXN_INSTALLED);

@@ -416,7 +416,7 @@ static int finish_look(int folder, unsigned int old, unsigned int new, int live,
 
 int store_look(int folder, unsigned int old, unsigned int new, enum txn_disk *ret, struct fault *fault)
 {
-	int live = store_link_number(folder, "live", NULL);
+	int live = store_link_number(folder, "live", fault);
 	if (live == 0 && old == 0) {
 		*ret = TXN_DISK_OLD;
 		return 0;

@@ -190,6 +190,27 @@ class Trouble(Case):
                     self.assertEqual(run.live_sha256(), pair.sha256)
             self.assertEqual([e for e in run.events() if e["event"] in ("link-turned", "link-replaced", "written-through")], [])
 
+    def test_look_at_the_link_that_fails_once(self):
+        """Each look at `live` in a swap, one after the other: the good pair goes live all the same, or waits and it is said why."""
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+        with Run("link-look", servers=("nginx",)) as run:
+            run.agent.start()
+            run.begin()
+            trace, nth, hit = run.folder / "trace", 0, True
+            while hit:
+                nth += 1
+                pair = run.ca.issue(run.names)
+                tracer = Strace(run.agent.process.pid, trace, [f"readlinkat:error=EIO:when={nth}"], ["readlinkat"], about="live")
+                done = run.agent.ctl("submit", "--name", "shop", *pair.files(), seconds=60)
+                tracer.stop()
+                hit = was_injected(trace)
+                if done.returncode:
+                    self.assertIn("HELD: live could not be changed: can't read link live: Input/output error", done.stderr)
+                else:
+                    self.assertEqual(run.live_sha256(), pair.sha256, f"look {nth}")
+            self.assertGreater(nth, 3)
+
     def test_way_back_that_fails_for_a_moment(self):
         """The link that could not be turned back is turned back a moment later: nobody is needed."""
         if not shutil.which("strace"):

@@ -130,6 +130,16 @@ Test(plan, first_pairs_touch_no_server)
 	EXPECT(NOTICE, TXN_INSTALLED, TXN_ACT_NONE);
 }
 
+Test(plan, disk_that_can_not_be_looked_at)
+{
+	set(TXN_INSTALLED, TXN_DISK_NEW, TXN_WIRE_UNKNOWN);
+	EXPECT_TRIES(FAILED, TXN_INSTALLED, TXN_ACT_LOOK_SERVERS, TXN_RELOAD_TRIES - 1);
+	txn.tries_left = 0;
+	EXPECT(FAILED, TXN_ROLLING_BACK, TXN_ACT_EXCHANGE_BACK);
+	certificates[0].old_refused = true;
+	EXPECT(FAILED, TXN_VERIFYING, TXN_ACT_PROBE_NEW);
+}
+
 Test(plan, verifying_tries_again_then_goes_back)
 {
 	set(TXN_VERIFYING, TXN_DISK_NEW, TXN_WIRE_WANTED);
