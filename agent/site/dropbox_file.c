@@ -78,7 +78,7 @@ int dropbox_look(int folder, const char *entry, size_t max, struct fault *fault)
 		return fault_set(fault, -EPERM, "not a regular file");
 	int fd = openat(folder, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		int error = errno;
+		int error = fd < 0 ? errno : EIO; /* what is open can be looked at, but for trouble of the machine */
 		auto_close_(&fd);
 		return error == ELOOP ? fault_set(fault, -ELOOP, "a symbolic link: put the file itself here")
 				      : fault_errno(fault, error, "can't be opened");

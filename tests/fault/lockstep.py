@@ -61,10 +61,12 @@ class Lockstep:
         self.stop_daemon()
 
     def _turn_of_children(self):
-        """One after the other: what is answered first is heard first."""
-        for child in sorted(self._children() | self.stopped):
+        """One after the other: what is answered first is heard first. D: its own child has not come to its exec yet."""
+        children = sorted(self._children() | self.stopped)
+        for child in children:
             _tell([child], signal.SIGCONT)
-            self._rests([child], "SZX")
+            self._rests([child], "SDZX")
+        self._rests(children, "SZX")
 
     def run(self, over):
         """From a daemon that stands still on, until over() or certswapd is dead; then both go on as they like."""
