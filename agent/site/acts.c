@@ -230,8 +230,7 @@ static int exchange_one(struct act *act, size_t i, bool back, struct fault *faul
 		return r;
 	facts->disk = foreign ? TXN_DISK_FOREIGN : back ? TXN_DISK_OLD : TXN_DISK_NEW;
 	if (foreign)
-		journal_reason(j, "%s: live was changed by somebody else in the meantime; it stays as they left it",
-			       c->name);
+		journal_reason(j, ACT_FOREIGN, c->name);
 	return 0;
 }
 

@@ -11,6 +11,9 @@
 struct act;                                                    /* one running act */
 typedef void (*act_done_cb)(enum txn_event event, void *data); /* DONE, FAILED or SERVER_BROKEN */
 
+/* The reason where a link is a stranger's; of the name of its certificate. */
+#define ACT_FOREIGN "%s: live was changed by somebody else in the meantime; it stays as they left it"
+
 struct act_spec {
 	struct site *site;
 	struct journal *journal;

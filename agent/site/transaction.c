@@ -60,13 +60,13 @@ void transaction_set_swapping(struct transaction *t, bool swapping)
 		t->certificates[i]->swapping = swapping;
 }
 
-void transaction_tell(struct transaction *t, enum txn_state state)
+void transaction_tell(struct transaction *t)
 {
 	for (size_t i = 0; i < transaction_count(t); i++) {
 		swap_done_cb cb = t->callbacks[i];
 		t->callbacks[i] = NULL;
 		if (cb)
-			cb(t->certificates[i], state, t->journal->reason, t->data[i]);
+			cb(t->certificates[i], transaction_state_for(t, i), t->journal->reason, t->data[i]);
 	}
 }
 struct transaction *transaction_new(struct site *site, struct journal *journal)
@@ -161,7 +161,7 @@ static void wait_for_server(struct transaction *t)
 	}
 	transaction_set_swapping(t, false);
 	t->timer = timer_start(t->site->loop, LOOK_FOR_SERVERS_MS, look_for_servers, t);
-	transaction_tell(t, TXN_AWAITING);
+	transaction_tell(t);
 	transactions_changed(t);
 	staging_start_after(t->site, 0); /* what came meanwhile overtakes it */
 }
@@ -235,6 +235,7 @@ static void advance(struct transaction *t, enum txn_event event)
 		step = plan_next(&t->journal->txn, event);
 	if (step.act == TXN_ACT_NONE && !txn_state_is_final(step.state) && event != TXN_EVENT_RECOVER)
 		return;
+	t->went_back |= step.state == TXN_ROLLING_BACK;
 	/* under way while the step is being journalled: a preflight only looks, and hooks that change something wait
 	 * for act_go */
 	bool acts = step.act == TXN_ACT_PREFLIGHT || step.act == TXN_ACT_RELOAD || step.act == TXN_ACT_START;
@@ -294,6 +295,7 @@ static void recover_one(struct site *site, unsigned int id)
 		return transaction_free(t);
 	}
 	t->began_us -= (clock_wall_ms() - journal->started_at_ms) * 1000;
+	t->went_back = journal->txn.state >= TXN_ROLLING_BACK;
 	if (act_look_at_disk(journal, t->certificates, &fault) < 0)
 		log_error("journal-failed", "transaction %u: %s", id, fault.text);
 	for (size_t i = 0; i < journal->txn.nservers; i++)

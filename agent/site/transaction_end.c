@@ -29,12 +29,22 @@ static bool is_success(enum txn_state state)
 	return state == TXN_COMMITTED || state == TXN_UNSERVED;
 }
 
+enum txn_state transaction_state_for(const struct transaction *t, size_t i)
+{
+	const struct txn *txn = &t->journal->txn;
+	bool in = txn->state == TXN_FOREIGN && !t->went_back && txn->certificates[i].disk == TXN_DISK_NEW;
+	for (size_t k = 0; in && k < txn->nservers; k++)
+		if (txn->servers[k].served)
+			return TXN_COMMITTED;
+	return in ? TXN_UNSERVED : txn->state;
+}
+
 static json_t *summary(const struct transaction *t, size_t i, int64_t milliseconds)
 {
 	char old[DIGEST_HEX], new[DIGEST_HEX];
 	const struct journal_certificate *c = &t->journal->certificates[i];
 	return json_pack("{sI, ss, sI, sI, ss, ss, sI}", "transaction", (json_int_t)t->journal->id, "state",
-			 txn_state_name(t->journal->txn.state), "from_generation", (json_int_t)c->old_number,
+			 txn_state_name(transaction_state_for(t, i)), "from_generation", (json_int_t)c->old_number,
 			 "to_generation", (json_int_t)c->new_number, "from_sha256", digest_text(&c->old_sha256, old),
 			 "to_sha256", digest_text(&c->new_sha256, new), "milliseconds", (json_int_t)milliseconds);
 }
@@ -59,7 +69,7 @@ static bool is_to_be_halved(const struct transaction *t)
 /* What a server was told of and did not stay is not tried again by itself, by a later start neither. */
 static struct digest undone_by(const struct transaction *t, size_t i)
 {
-	enum txn_state state = t->journal->txn.state;
+	enum txn_state state = transaction_state_for(t, i);
 	if (is_success(state) || state == TXN_AWAITING)
 		return (struct digest){0};
 	if ((state == TXN_ROLLED_BACK || state == TXN_STUCK) && !is_to_be_halved(t))
@@ -82,7 +92,7 @@ void transaction_record_end(struct transaction *t, size_t i)
 	};
 	struct journal *j = t->journal;
 	struct certificate *c = t->certificates[i];
-	enum txn_state state = j->txn.state;
+	enum txn_state state = transaction_state_for(t, i);
 	const struct last_swap last = {.at_ms = clock_wall_ms(),
 				       .result = state,
 				       .milliseconds = (clock_monotonic_us() - t->began_us) / 1000,
@@ -107,7 +117,8 @@ static void settle_certificate(struct transaction *t, size_t i)
 	struct fault fault = {0};
 	struct certificate *c = t->certificates[i];
 	unsigned int new = t->journal->certificates[i].new_number;
-	if (is_success(t->journal->txn.state) && c->standby.number == new &&store_set_standby(c->folder, 0, &fault) < 0)
+	if (is_success(transaction_state_for(t, i)) &&
+	    c->standby.number == new &&store_set_standby(c->folder, 0, &fault) < 0)
 		log_warning("record-failed", "%s: standby: %s", c->settings->name, fault.text);
 	certificate_refresh(c);
 	c->swapping = false;
@@ -142,7 +153,7 @@ static void stay_stuck(struct transaction *t)
 		certificate_refresh(t->certificates[i]);
 	}
 	transaction_set_swapping(t, false);
-	transaction_tell(t, TXN_STUCK);
+	transaction_tell(t);
 	transactions_changed(t);
 	staging_start_after(t->site, 0); /* what came meanwhile overtakes it */
 }
@@ -172,10 +183,20 @@ static void halve(struct transaction *t)
 			try_again(t, i, 2 * t->journal->id + (i >= transaction_count(t) / 2));
 }
 
+/* Whose links they are that ended it. */
+static void name_foreign(struct transaction *t)
+{
+	for (size_t i = 0; i < transaction_count(t); i++)
+		if (t->journal->txn.certificates[i].disk == TXN_DISK_FOREIGN)
+			journal_reason(t->journal, ACT_FOREIGN, t->journal->certificates[i].name);
+}
+
 void transaction_end(struct transaction *t)
 {
 	struct site *site = t->site;
 	enum txn_state state = t->journal->txn.state;
+	if (state == TXN_FOREIGN)
+		name_foreign(t);
 	transaction_release_queues(t);
 	t->journal->ended_at_ms = clock_wall_ms();
 	if (state == TXN_STUCK)
@@ -185,13 +206,14 @@ void transaction_end(struct transaction *t)
 		halve(t);
 	for (size_t i = 0; i < transaction_count(t); i++) {
 		struct certificate *c = t->certificates[i];
-		bool again = t->journal->txn.certificates[i].first && is_success(state) && c->last_swap.to;
+		bool again = t->journal->txn.certificates[i].first && is_success(transaction_state_for(t, i)) &&
+			     c->last_swap.to;
 		transaction_record_end(t, i);
 		settle_certificate(t, i);
 		if (again)
 			tell_servers(c, t->journal->certificates[i].new_number);
 	}
-	transaction_tell(t, state);
+	transaction_tell(t);
 	struct fault fault = {0};
 	if (journal_remove(site->folders.journal, t->journal->id, &fault) < 0)
 		log_warning("record-failed", "journal %u: %s", t->journal->id, fault.text);

@@ -16,6 +16,7 @@ struct transaction {
 	struct act *act;
 	bool recovering;            /* the first act after a restart */
 	bool mended;                /* it was STUCK */
+	bool went_back;             /* or a restart can't tell any more */
 	struct timer *timer;        /* AWAITING */
 	enum txn_event resume_with; /* once the queues are ours */
 	int64_t began_us;
@@ -43,8 +44,11 @@ void transaction_tell_state(const struct transaction *t);
 /* Its state is final: records it, tells who asked, frees it (STUCK stays). */
 void transaction_end(struct transaction *t);
 void transaction_record_end(struct transaction *t, size_t i);
+/* Its state, as it is for this certificate: in a batch that ends because somebody else changed the link of another one
+ * (FOREIGN), a pair that is in was looked at and is there for good. */
+enum txn_state transaction_state_for(const struct transaction *t, size_t i);
 /* The callbacks that have not been called yet. */
-void transaction_tell(struct transaction *t, enum txn_state state);
+void transaction_tell(struct transaction *t);
 void transactions_changed(const struct transaction *t); /* its certificates have changed */
 
 #define STAGING_NUMBERS "transactions.json" /* of STATE: no transaction has had a number above its `last` */

@@ -91,6 +91,30 @@ class Twins(Case):
             self.assertFalse([why for why in run.rejected().values() if why.startswith("rsa:")])
             self.assertTrue(any(why.startswith("ec: FOREIGN") for why in run.rejected().values()), run.rejected())
 
+    def test_both_in_a_batch_and_somebody_turns_the_link_of_one_after_the_exchange(self):
+        """The other's is live and proved: nobody is told that it was refused."""
+        with TrialRun("twin-turned-late", self.twins()) as run:
+            trial = self.started(run)
+            for done in run.submit_all(list(TWINS), 60).values():
+                self.assertExit(done[1], 0)
+            turned, link = run.folder / "turned", run.live("ec")
+            hook = harness.PROGRAMS / "hooks" / "trial" / "reload"
+            hook.write_text(hook.read_text().replace("#!/bin/sh\n", f"""#!/bin/sh
+                [ -e {turned} ] || {{ ln -s gen/000001 {link}.new && mv -T {link}.new {link} && touch {turned}; }}
+            """))
+            pairs = {name: run.issue(name) for name in TWINS}
+            os.kill(run.agent.process.pid, signal.SIGSTOP)  # it sees both at once
+            for name, pair in pairs.items():
+                run.drop([pair.file("all.pem", pair.fullchain + pair.key)], name=name)
+            os.kill(run.agent.process.pid, signal.SIGCONT)
+            wait_until("the end of both", lambda: turned.exists() and run.settled(), 150, 0.2)
+            self.assertEqual(run.live_sha256("rsa"), pairs["rsa"].sha256)
+            self.shows(trial, rsa=pairs["rsa"])
+            self.assertEqual(run.agent.status("rsa")["last_swap"]["result"], "committed")
+            self.assertEqual([why for why in run.rejected().values() if why.startswith("rsa:")], [])
+            self.assertTrue(any(why.startswith("ec: FOREIGN") for why in run.rejected().values()), run.rejected())
+            self.assertExit(run.agent.ctl("rollback", "rsa"), 0)
+
     def test_older_pair_waits_for_a_newer_one_that_is_on_its_way(self):
         """It came out of the drop box in the middle of the newer one's swap, and must not go live behind it."""
         with TrialRun("twin-older", self.twins()) as run:
