@@ -16,6 +16,7 @@ from webserver import APACHE_MODULES
 
 PIDFD_GETFD = 438  # its number on all of Linux's architectures
 WORKER_SOCKET = 3  # wire/message.h
+CHECKERS = 3       # workers that wait to check something: SPARES of control/life.c
 
 
 class Neighbours(Case):
@@ -262,8 +263,8 @@ class Neighbours(Case):
         """A restoration is being proved, by a worker that does nothing. Returns the workers that are stopped."""
         def checkers():
             found = [w for w in children_of(run.agent.process.pid) if "certswap-worker check" in command_of(w)]
-            return found if len(found) == 2 else None
-        workers = wait_until("two workers wait", checkers, 15)
+            return found if len(found) == CHECKERS else None
+        workers = wait_until("all workers that check wait", checkers, 30)
         for worker in workers:
             os.kill(worker, signal.SIGSTOP)
         self.through_the_link(run, chain_pem="-----BEGIN NONSENSE-----\n")
@@ -297,10 +298,13 @@ class Neighbours(Case):
             run.agent.start()
             run.begin()
             workers = self.stopped_in_a_proof(run)
-            wait_until("the other one has what was written to look at", lambda: all(map(self.was_asked, workers)), 15)
+            wait_until("the other one has what was written to look at", lambda: sum(map(self.was_asked, workers)) == 2, 15)
+            asked = set(filter(self.was_asked, workers))
+            for worker in set(workers) - asked:  # it reads what is submitted
+                os.kill(worker, signal.SIGCONT)
             pair = run.ca.issue(run.names)
             self.assertExit(run.agent.ctl("submit", "--name", "shop", *pair.files()), 0)
-            for worker in workers:
+            for worker in asked:
                 os.kill(worker, signal.SIGCONT)
             wait_until("the proof is over", lambda: not self.held_open(run), 15)
             self.served(run, pair)
