@@ -102,7 +102,8 @@ static int load_last_swap(struct certificate *c, struct fault *fault)
 		c->last_swap.reason = xstrdup(record_string(&r, "reason"));
 		c->last_swap.from = (unsigned int)json_integer_value(json_object_get(record, "from"));
 		c->last_swap.to = (unsigned int)json_integer_value(json_object_get(record, "to"));
-		(void)digest_parse(json_string_value(json_object_get(record, "undone")), &c->last_swap.undone);
+		const char *undone = json_string_value(json_object_get(record, "undone"));
+		(void)digest_parse(undone ? undone : "", &c->last_swap.undone);
 	}
 	json_decref(record);
 	return 0;
