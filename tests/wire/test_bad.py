@@ -227,6 +227,30 @@ class Crash(Bad):
             wait_until("nothing is under way", run.settled, 20)
             self.assertEqual(len([e for e in run.events() if e["event"] == "swap-ended" and e.get("from_generation")]), 1)
 
+    def test_file_of_a_swap_that_was_on_its_way_back_at_the_restart(self):
+        """The old pair is live again already; its file still waits for the end of that swap, and is proved only once."""
+        with TrialRun("way-back", Trial("gone", turn="dies")) as run:
+            run.agent.start()
+            run.begin()
+            gate = run.trials["gone"].folder / "start"
+            os.mkfifo(gate)
+            pair = run.issue("gone")
+            run.drop([pair.file("pair.pem", pair.key + pair.fullchain)], name="gone")
+            end_of_gate = wait_until("the hook stands at the gate", lambda: writer_of(gate), 60)
+            self.assertEqual(run.live_sha256("gone"), run.first["gone"].sha256)
+            run.agent.kill()
+            os.close(end_of_gate)
+            run.agent.start()
+            end_of_gate = wait_until("it stands there again", lambda: writer_of(gate), 60)
+            wait_until("its file waits", lambda: "a swap of this very pair is not over yet"
+                       in run.agent.ctl("status", "--json").stdout, 30)
+            gate.unlink()
+            os.close(end_of_gate)
+            wait_until("the pair is refused, with its reason", lambda: "gone: ROLLED_BACK"
+                       in "".join(run.rejected().values()), 60)
+            wait_until("nothing is under way", run.settled, 20)
+            self.assertEqual(len([e for e in run.events() if e["event"] == "proved" and pair.serial in e["text"]]), 1)
+
     def test_pair_of_a_watched_folder_that_a_server_died_of(self):
         """It lies there still at each start of certswapd: no server dies of it a second time, unless a person wants it."""
         with TrialRun("died-once", Trial("dies", turn="dies"), Trial("good")) as run:
