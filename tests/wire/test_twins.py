@@ -65,12 +65,31 @@ class Twins(Case):
             self.shows(trial, ec=pairs["ec"], rsa=run.first["rsa"])
             self.assertTrue(any("goes on showing another" in why for why in run.rejected().values()), run.rejected())
 
+    def with_generations(self, run):
+        """Each has another pair than its first one, so that the link can be turned to that."""
+        trial = self.started(run)
+        for _, done in run.submit_all(list(TWINS), 60).values():
+            self.assertExit(done, 0)
+        return trial
+
+    def rsa_goes_live_alone(self, run, trial, turned):
+        """New pairs for both at once, and somebody turns the link of ec meanwhile (the file `turned` says so)."""
+        pairs = {name: run.issue(name) for name in TWINS}
+        os.kill(run.agent.process.pid, signal.SIGSTOP)  # it sees both at once
+        for name, pair in pairs.items():
+            run.drop([pair.file("all.pem", pair.fullchain + pair.key)], name=name)
+        os.kill(run.agent.process.pid, signal.SIGCONT)
+        wait_until("the end of both", lambda: turned.exists() and run.settled(), 150, 0.2)
+        self.assertEqual(run.live_sha256("rsa"), pairs["rsa"].sha256)
+        self.assertEqual(run.agent.status("rsa")["last_swap"]["result"], "committed")
+        self.shows(trial, rsa=pairs["rsa"])
+        self.assertEqual([why for why in run.rejected().values() if why.startswith("rsa:")], [])
+        self.assertTrue(any(why.startswith("ec: FOREIGN") for why in run.rejected().values()), run.rejected())
+
     def test_both_in_a_batch_and_somebody_turns_the_link_of_one(self):
         """He does so behind the preflight. That is no fault of the other's, which goes live all the same."""
         with TrialRun("twin-turned", self.twins()) as run:
-            trial = self.started(run)
-            for done in run.submit_all(list(TWINS), 60).values():
-                self.assertExit(done[1], 0)
+            trial = self.with_generations(run)
             turned, link = run.folder / "turned", run.live("ec")
             hook = harness.PROGRAMS / "hooks" / "trial" / "rehearse"
             hook.write_text(f"""#!/bin/sh
@@ -79,40 +98,18 @@ class Twins(Case):
                 ln -s gen/000001 {link}.new && mv -T {link}.new {link} && touch {turned}
             """)
             hook.chmod(0o755)
-            pairs = {name: run.issue(name) for name in TWINS}
-            os.kill(run.agent.process.pid, signal.SIGSTOP)  # it sees both at once
-            for name, pair in pairs.items():
-                run.drop([pair.file("all.pem", pair.fullchain + pair.key)], name=name)
-            os.kill(run.agent.process.pid, signal.SIGCONT)
-            wait_until("the end of both", lambda: turned.exists() and run.settled(), 150, 0.2)
-            self.assertEqual(run.live_sha256("rsa"), pairs["rsa"].sha256)
-            self.assertEqual(run.agent.status("rsa")["last_swap"]["result"], "committed")
-            self.shows(trial, rsa=pairs["rsa"])
-            self.assertFalse([why for why in run.rejected().values() if why.startswith("rsa:")])
-            self.assertTrue(any(why.startswith("ec: FOREIGN") for why in run.rejected().values()), run.rejected())
+            self.rsa_goes_live_alone(run, trial, turned)
 
     def test_both_in_a_batch_and_somebody_turns_the_link_of_one_after_the_exchange(self):
         """The other's is live and proved: nobody is told that it was refused."""
         with TrialRun("twin-turned-late", self.twins()) as run:
-            trial = self.started(run)
-            for done in run.submit_all(list(TWINS), 60).values():
-                self.assertExit(done[1], 0)
+            trial = self.with_generations(run)
             turned, link = run.folder / "turned", run.live("ec")
             hook = harness.PROGRAMS / "hooks" / "trial" / "reload"
             hook.write_text(hook.read_text().replace("#!/bin/sh\n", f"""#!/bin/sh
                 [ -e {turned} ] || {{ ln -s gen/000001 {link}.new && mv -T {link}.new {link} && touch {turned}; }}
             """))
-            pairs = {name: run.issue(name) for name in TWINS}
-            os.kill(run.agent.process.pid, signal.SIGSTOP)  # it sees both at once
-            for name, pair in pairs.items():
-                run.drop([pair.file("all.pem", pair.fullchain + pair.key)], name=name)
-            os.kill(run.agent.process.pid, signal.SIGCONT)
-            wait_until("the end of both", lambda: turned.exists() and run.settled(), 150, 0.2)
-            self.assertEqual(run.live_sha256("rsa"), pairs["rsa"].sha256)
-            self.shows(trial, rsa=pairs["rsa"])
-            self.assertEqual(run.agent.status("rsa")["last_swap"]["result"], "committed")
-            self.assertEqual([why for why in run.rejected().values() if why.startswith("rsa:")], [])
-            self.assertTrue(any(why.startswith("ec: FOREIGN") for why in run.rejected().values()), run.rejected())
+            self.rsa_goes_live_alone(run, trial, turned)
             self.assertExit(run.agent.ctl("rollback", "rsa"), 0)
 
     def test_older_pair_waits_for_a_newer_one_that_is_on_its_way(self):
