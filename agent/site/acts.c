@@ -254,11 +254,8 @@ static void exchange(struct act *act, bool back)
 			j->txn.certificates[i].disk =
 				TXN_DISK_FOREIGN; /* not known: taken for touched, never for untouched */
 	bool failed = back || r == -ESTALE;
-	report_after(act,
-		     r == 0   ? TXN_EVENT_DONE
-		     : failed ? TXN_EVENT_FAILED
-			      : TXN_EVENT_BLOCKED,
-		     r < 0 && back ? TRY_AGAIN_MS : 0);
+	enum txn_event trouble = failed ? TXN_EVENT_FAILED : TXN_EVENT_BLOCKED;
+	report_after(act, r == 0 ? TXN_EVENT_DONE : trouble, r < 0 && back ? TRY_AGAIN_MS : 0);
 }
 
 /* ---- RELOADING and STARTING ---- */
