@@ -44,6 +44,10 @@ class Trouble(Case):
         wait_until("nothing waits any more", lambda: run.settled() and not self.waiting(run), 20)
         self.assertEqual(run.rejected(), {})
 
+    def needs_strace(self):
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+
     def test_no_room_on_the_disk(self):
         if os.geteuid() != 0:
             self.skipTest("mounts a file system")
@@ -131,8 +135,7 @@ class Trouble(Case):
 
     def test_look_at_the_start_that_fails(self):
         """What was claimed before the stop is not taken for a claim that was cut off."""
-        if not shutil.which("strace"):
-            self.skipTest("strace is not installed")
+        self.needs_strace()
         with Run("look", servers=("nginx",)) as run:
             run.agent.start()
             run.begin()
@@ -151,8 +154,7 @@ class Trouble(Case):
 
     def test_look_at_live_that_fails(self):
         """A file of the live pair that can't be read for a moment was not written by somebody."""
-        if not shutil.which("strace"):
-            self.skipTest("strace is not installed")
+        self.needs_strace()
         for call, error in (("pread64", "EIO"), ("pread64", "EINTR"), ("newfstatat", "ENOMEM")):
             with self.subTest(call=call, error=error), Run("live-look", servers=("nginx",)) as run:
                 run.agent.start()
@@ -172,8 +174,7 @@ class Trouble(Case):
 
     def test_look_at_what_came_out_that_fails(self):
         """A link of ours that can't be read for a moment in an exchange is no stranger's: the good pair goes live."""
-        if not shutil.which("strace"):
-            self.skipTest("strace is not installed")
+        self.needs_strace()
         with Run("next-look", servers=("nginx",)) as run:
             run.agent.start()
             run.begin()
@@ -192,8 +193,7 @@ class Trouble(Case):
 
     def test_look_at_the_link_that_fails_once(self):
         """Each look at `live` in a swap, one after the other: the good pair goes live all the same, or waits and it is said why."""
-        if not shutil.which("strace"):
-            self.skipTest("strace is not installed")
+        self.needs_strace()
         with Run("link-look", servers=("nginx",)) as run:
             run.agent.start()
             run.begin()
@@ -213,8 +213,7 @@ class Trouble(Case):
 
     def test_way_back_that_fails_for_a_moment(self):
         """The link that could not be turned back is turned back a moment later: nobody is needed."""
-        if not shutil.which("strace"):
-            self.skipTest("strace is not installed")
+        self.needs_strace()
         with Run("back-fails", servers=("nginx",)) as run:
             self.with_programs(run)
             run.agent.start()
